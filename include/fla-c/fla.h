@@ -1,0 +1,101 @@
+/*===- fla.h - the C API of libfla ------------------------------*- C -*-===*\
+|*                                                                          *|
+|* Compile a definition, ask what it takes, run it. Thread-safe: programs   *|
+|* are immutable once compiled. Strings are UTF-8; text is IR or JSON.      *|
+|*                                                                          *|
+\*===----------------------------------------------------------------------===*/
+#ifndef FLA_C_FLA_H
+#define FLA_C_FLA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define FLA_EXPORT __declspec(dllexport)
+#else
+#define FLA_EXPORT __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A compiled program: one direction of one form of one definition. */
+typedef struct FlaProgram FlaProgram;
+
+/** A tensor of the caller. Strides count elements; the axes inside a head are
+ *  contiguous. Absent (optional) tensors have `data == NULL`.
+ *    token  [batch, time, heads, shape...]   batch, token, head strides
+ *    param  [heads, shape...]                head stride
+ *    value  one double                       no strides
+ *    state  [sequence, heads, shape...]      batch (= sequence) and head strides
+ *    saved  [slot, heads, shape...]          batch (= slot) and head strides
+ *  `heads` divides the launch's heads; head h of the launch uses h / (H/heads). */
+typedef struct FlaTensor {
+  void *data;
+  int64_t stride_batch, stride_token, stride_head;
+  int64_t heads;
+} FlaTensor;
+
+/** Run-time sizes. With `cu_seqlens` (num_sequences+1 offsets, batch 1) the
+ *  sequences are packed along time; otherwise num_sequences == batch. The first
+ *  chunk slot of sequence n that starts at row r (counted over the flattened
+ *  batch) is r / chunk + n; there are (batch*tokens) / chunk + num_sequences slots. */
+typedef struct FlaShape {
+  int64_t batch, tokens, heads, num_sequences;
+  const int64_t *cu_seqlens;
+} FlaShape;
+
+/** Version and build identity; compiled artefacts are cached under it. */
+FLA_EXPORT const char *fla_version(void);
+
+/** Text of the last failure on this thread: diagnostics as a compiler prints them. */
+FLA_EXPORT const char *fla_last_error(void);
+
+/** Frees a string returned by this API. */
+FLA_EXPORT void fla_string_free(char *text);
+
+/** Runs the compiler up to the end of a phase and returns the IR.
+ *  `options` is a JSON object; every key is optional:
+ *    "target" "cpu", "dims" {"K":128,...}, "dtype" "f32", "dtypes" {"q":"bf16",...},
+ *    "form" "chunk"|"recurrent", "direction" "forward"|"backward"|"both",
+ *    "absent" ["gv",...] (inputs that take their default), "chunk" 64,
+ *    "states" "save"|"recompute", "entry" name of the definition, "until" phase
+ *    ("define","normalize","chunk","differentiate","kernelize","target").
+ *  NULL on failure. */
+FLA_EXPORT char *fla_phase(const char *source, const char *options);
+
+/** Compiles `source` (MLIR text with one definition, or naming it by "entry").
+ *  Takes the options of fla_phase; "direction" is "forward" or "backward".
+ *  Looks in the on-disk cache first. NULL on failure. */
+FLA_EXPORT FlaProgram *fla_compile(const char *source, const char *options);
+FLA_EXPORT void fla_program_free(FlaProgram *program);
+
+/** What the program takes, as JSON:
+ *  {"name":..., "chunk":64, "args":[{"name":"q","role":"input","kind":"token",
+ *   "shape":[128],"dtype":"bf16","output":false}, ...], "cached":true}
+ *  Roles: input, initial_state, output, final_state, saved, d_output,
+ *  d_final_state, d_input, d_initial_state, temp. The caller allocates all of
+ *  them. A d_input of a per-token input is [batch, time, H, ...] for all H heads
+ *  of the launch (the caller sums a group); of a param it is [sequence, H, ...]. */
+FLA_EXPORT const char *fla_program_manifest(const FlaProgram *program);
+
+/** Runs a program on tensors in the manifest's order. 0 on success. */
+FLA_EXPORT int fla_run(const FlaProgram *program, const FlaTensor *tensors, int64_t num_tensors,
+                       const FlaShape *shape, int64_t num_threads);
+
+/** The facts of a definition as JSON: arguments (name, role, kind, dims, attributes),
+ *  states, outputs, and after normalisation its class. NULL on failure. */
+FLA_EXPORT char *fla_describe(const char *source, const char *options);
+
+/** Runs the verification ladder; returns a JSON array of rows
+ *  {"phase","form","dtype","case","error","tolerance","pass"}. NULL on failure. */
+FLA_EXPORT char *fla_check(const char *source, const char *options);
+
+/** Programs compiled (not taken from a cache) by this process. */
+FLA_EXPORT int64_t fla_compilations(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
