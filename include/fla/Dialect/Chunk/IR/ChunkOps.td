@@ -63,7 +63,7 @@ def Chunk_ProgramOp : Chunk_Op<"program", [IsolatedFromAbove, Symbol, SingleBloc
     ::llvm::StringRef getArgName(unsigned i) { return ::llvm::cast<::mlir::StringAttr>(getArgNames()[i]).getValue(); }
     ::llvm::StringRef getResultName(unsigned i) { return ::llvm::cast<::mlir::StringAttr>(getResultNames()[i]).getValue(); }
     ::mlir::DictionaryAttr getArgAttr(unsigned i) { return ::llvm::cast<::mlir::DictionaryAttr>(getArgAttrs()[i]); }
-    YieldOp getYield() { return ::llvm::cast<YieldOp>(getStep().getTerminator()); }
+    YieldOp getYield();
   }];
 }
 
@@ -73,7 +73,7 @@ def Chunk_YieldOp : Chunk_Op<"yield", [Terminator, Pure, AttrSizedOperandSegment
                        Variadic<Chunk_Value>:$saved, Variadic<Chunk_Value>:$sums);
   let assemblyFormat = [{
     (`tokens` `(` $tokens^ `)`)? (`carries` `(` $carries^ `)`)? (`saved` `(` $saved^ `)`)? (`sums` `(` $sums^ `)`)?
-    attr-dict (`:` type(operands)^)?
+    attr-dict `:` type(operands)
   }];
 }
 
@@ -85,8 +85,8 @@ def Chunk_YieldOp : Chunk_Op<"yield", [Terminator, Pure, AttrSizedOperandSegment
 // g: absent, a scalar a token, a vector a token, or either without `tokens`.
 //===----------------------------------------------------------------------===//
 
-class Chunk_PairOp<string mnemonic, dag ins, string format> : Chunk_PureOp<mnemonic, [AttrSizedOperandSegments]> {
-  let arguments = !con(ins, (ins Optional<Chunk_Value>:$gate, UnitAttr:$pre, UnitAttr:$strict));
+class Chunk_PairOp<string mnemonic, dag pair, string format> : Chunk_PureOp<mnemonic> {
+  let arguments = !con(pair, (ins Optional<Chunk_Value>:$gate, UnitAttr:$pre, UnitAttr:$strict));
   let results = (outs Chunk_Value:$result);
   let assemblyFormat = format # " (`gate` `(` $gate^ `)`)? attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;

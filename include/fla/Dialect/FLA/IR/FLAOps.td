@@ -36,7 +36,7 @@ class FLA_StepOp<string mnemonic> : FLA_Op<mnemonic, [IsolatedFromAbove, Symbol,
     bool isParam(unsigned i) { return getArgAttr(i).contains("param"); }
     bool isRuntimeValue(unsigned i) { return getArgAttr(i).contains("value"); }
     bool isPerToken(unsigned i) { return i >= getNumStates() && !isParam(i) && !isRuntimeValue(i); }
-    YieldOp getYield() { return ::llvm::cast<YieldOp>(getStep().getTerminator()); }
+    YieldOp getYield();
   }];
   let extraClassDeclaration = stepDeclaration;
 }

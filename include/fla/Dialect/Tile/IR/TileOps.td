@@ -7,6 +7,7 @@
 #define FLA_DIALECT_TILE_IR_TILEOPS_TD
 
 include "fla/Dialect/FLA/IR/FLADialect.td"
+include "fla/Dialect/Tile/IR/TileEnums.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
@@ -26,11 +27,6 @@ def Tile_Dialect : Dialect {
   let useDefaultTypePrinterParser = 1;
 }
 
-def Tile_BufferKind : I32EnumAttr<"BufferKind", "how a buffer is indexed", [
-    I32EnumAttrCase<"token", 0>, I32EnumAttrCase<"param", 1>, I32EnumAttrCase<"value", 2>,
-    I32EnumAttrCase<"state", 3>, I32EnumAttrCase<"saved", 4>]> {
-  let cppNamespace = "::fla::tile";
-}
 
 def Tile_BufferType : TypeDef<Tile_Dialect, "Buffer"> {
   let mnemonic = "buffer";
@@ -137,9 +133,6 @@ def Tile_BroadcastOp : Tile_PureOp<"broadcast"> {
   let assemblyFormat = "$value $axes attr-dict `:` type($value) `->` type($result)";
   let hasVerifier = 1;
 }
-def Tile_ReduceKind : I32EnumAttr<"ReduceKind", "", [I32EnumAttrCase<"add", 0>, I32EnumAttrCase<"max", 1>]> {
-  let cppNamespace = "::fla::tile";
-}
 def Tile_ReduceOp : Tile_PureOp<"reduce"> {
   let summary = "Reduces one axis of a tile";
   let description = [{ The result lacks the axis; reducing a vector gives a scalar. }];
@@ -155,11 +148,6 @@ def Tile_TransposeOp : Tile_PureOp<"transpose"> {
   let assemblyFormat = "$value attr-dict `:` type($value) `->` type($result)";
 }
 
-def Tile_Pairs : I32EnumAttr<"Pairs", "which entries of a tokens x past matrix count", [
-    I32EnumAttrCase<"all", 0>, I32EnumAttrCase<"causal", 1>, I32EnumAttrCase<"strict", 2>, I32EnumAttrCase<"level", 3>,
-    I32EnumAttrCase<"diagonal", 4>]> {
-  let cppNamespace = "::fla::tile";
-}
 def Tile_DotOp : Tile_PureOp<"dot"> {
   let summary = "Product of two matrices, restricted to visible pairs of tokens";
   let description = [{

@@ -1,0 +1,18 @@
+//===- Passes.td - passes on the tile dialect ---------------*- tablegen -*-===//
+#ifndef FLA_DIALECT_TILE_TRANSFORMS_PASSES_TD
+#define FLA_DIALECT_TILE_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def SimplifyTiles : Pass<"fla-simplify-tiles", "::mlir::ModuleOp"> {
+  let summary = "Folds dots and sums over single-token chunks and hoists what no chunk changes";
+  let description = [{
+    Runs canonicalisation, common subexpressions and loop-invariant code motion
+    over kernels, so that what depends on parameters alone (a constant decay's
+    table) is computed once a head.
+    Example: test/Dialect/Tile/Transforms/simplify-tiles.mlir.
+  }];
+  let dependentDialects = ["::fla::tile::TileDialect"];
+}
+
+#endif

@@ -1,0 +1,142 @@
+//===- TileOps.cpp - syntax and constraints of the tile operations --------===//
+#include "fla/Dialect/Tile/IR/Tile.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/OpImplementation.h"
+
+using namespace mlir;
+using namespace fla::tile;
+
+#define GET_OP_CLASSES
+#include "fla/Dialect/Tile/IR/TileOps.cpp.inc"
+
+//===----------------------------------------------------------------------===//
+// tile.kernel
+//===----------------------------------------------------------------------===//
+
+ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
+  Builder &builder = parser.getBuilder();
+  StringAttr name;
+  SmallVector<OpAsmParser::Argument> args;
+  SmallVector<Attribute> names;
+  SmallVector<bool> outputs;
+  auto parseOne = [&]() -> ParseResult {
+    OpAsmParser::Argument arg;
+    outputs.push_back(succeeded(parser.parseOptionalKeyword("out")));
+    if (parser.parseArgument(arg, /*allowType=*/true))
+      return failure();
+    names.push_back(builder.getStringAttr(arg.ssaName.name.drop_front()));
+    args.push_back(arg);
+    return success();
+  };
+  if (parser.parseSymbolName(name, SymbolTable::getSymbolAttrName(), result.attributes) ||
+      parser.parseCommaSeparatedList(AsmParser::Delimiter::Paren, parseOne) ||
+      parser.parseOptionalAttrDictWithKeyword(result.attributes))
+    return failure();
+  result.addAttribute("arg_names", builder.getArrayAttr(names));
+  result.addAttribute("outputs", builder.getDenseBoolArrayAttr(outputs));
+  Region *body = result.addRegion();
+  if (parser.parseRegion(*body, args))
+    return failure();
+  KernelOp::ensureTerminator(*body, builder, result.location);
+  return success();
+}
+
+void KernelOp::print(OpAsmPrinter &printer) {
+  printer << ' ';
+  printer.printSymbolName(getSymName());
+  printer << '(';
+  llvm::interleaveComma(getBody().getArguments(), printer, [&](BlockArgument arg) {
+    printer << (getOutputs()[arg.getArgNumber()] ? "out " : "");
+    printer.printRegionArgument(arg);
+  });
+  printer << ") ";
+  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), {"sym_name", "arg_names", "outputs"});
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
+}
+
+void KernelOp::getAsmBlockArgumentNames(Region &, OpAsmSetValueNameFn setName) {
+  for (BlockArgument arg : getBody().getArguments())
+    setName(arg, getArgName(arg.getArgNumber()));
+}
+
+LogicalResult KernelOp::verify() {
+  size_t count = getBody().getNumArguments();
+  if (getArgNames().size() != count || getOutputs().size() != count)
+    return emitOpError() << "expected one name and one output mark for each of " << count << " arguments (C1)";
+  for (BlockArgument arg : getBody().getArguments())
+    if (!isa<BufferType>(arg.getType()))
+      return emitOpError() << "expected argument '" << getArgName(arg.getArgNumber()) << "' to be a !tile.buffer, got " << arg.getType() << " (C2)";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+static ArrayRef<int64_t> shapeOf(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor ? tensor.getShape() : ArrayRef<int64_t>();
+}
+
+static LogicalResult verifyAccess(Operation *op, BufferType buffer, Value chunk, Type value) {
+  bool perChunk = buffer.getKind() == BufferKind::token || buffer.getKind() == BufferKind::saved;
+  if (perChunk != static_cast<bool>(chunk))
+    return op->emitOpError() << "expected " << (perChunk ? "a" : "no") << " chunk index for a '" << stringifyBufferKind(buffer.getKind())
+                             << "' buffer (C1)";
+  ArrayRef<int64_t> shape = shapeOf(value);
+  if (buffer.getKind() == BufferKind::token && !shape.empty())
+    shape = shape.drop_front();
+  unsigned narrower = 0;
+  bool agree = shape.size() == buffer.getShape().size();
+  for (auto [got, full] : llvm::zip(shape, buffer.getShape())) {
+    agree &= got <= full;
+    narrower += got < full;
+  }
+  if (!agree || narrower > 1)
+    return op->emitOpError() << "expected a tile of the shape of " << buffer << ", with at most one narrower axis, got " << value << " (C2)";
+  return success();
+}
+LogicalResult LoadOp::verify() { return verifyAccess(*this, getBuffer().getType(), getChunk(), getType()); }
+LogicalResult StoreOp::verify() { return verifyAccess(*this, getBuffer().getType(), getChunk(), getValue().getType()); }
+
+//===----------------------------------------------------------------------===//
+// Tiles
+//===----------------------------------------------------------------------===//
+
+LogicalResult BroadcastOp::verify() {
+  ArrayRef<int64_t> from = shapeOf(getValue().getType()), to = shapeOf(getType());
+  int64_t last = -1;
+  bool agree = getAxes().size() == from.size();
+  for (auto [i, axis] : llvm::enumerate(getAxes())) {
+    agree &= axis > last && axis < static_cast<int64_t>(to.size()) && i < from.size() && to[axis] == from[i];
+    last = axis;
+    if (!agree)
+      break;
+  }
+  if (!agree)
+    return emitOpError() << "expected increasing axes whose sizes agree, got " << getValue().getType() << " -> " << getType() << " (C1)";
+  return success();
+}
+
+LogicalResult ReduceOp::verify() {
+  SmallVector<int64_t> shape(shapeOf(getValue().getType()));
+  if (getAxis() >= shape.size())
+    return emitOpError() << "expected an axis below " << shape.size() << ", got " << getAxis();
+  shape.erase(shape.begin() + getAxis());
+  if (ArrayRef(shape) != shapeOf(getType()))
+    return emitOpError() << "expected the result to lack axis " << getAxis() << " of " << getValue().getType() << ", got " << getType();
+  return success();
+}
+
+LogicalResult DotOp::verify() {
+  auto a = shapeOf(getA().getType()), b = shapeOf(getB().getType()), c = shapeOf(getType());
+  if (a.size() != 2 || b.size() != 2 || c.size() != 2)
+    return emitOpError("expected matrices (C1)");
+  int64_t m = a[getTransposeA()], k = a[1 - getTransposeA()], k2 = b[getTransposeB()], n = b[1 - getTransposeB()];
+  if (k != k2 || c[0] != m || c[1] != n)
+    return emitOpError() << "expected sizes that agree, got " << getA().getType() << " and " << getB().getType() << " -> " << getType() << " (C1)";
+  bool needsLevel = getPairs() == Pairs::level;
+  if (needsLevel != (getLevel() > 0) || (needsLevel && !llvm::isPowerOf2_64(getLevel())))
+    return emitOpError() << "expected a power of two as level for pairs = level alone, got " << getLevel() << " (C2)";
+  return success();
+}
