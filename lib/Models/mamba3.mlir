@@ -29,8 +29,8 @@ fla.recurrence @mamba3 state(%S : !S, %theta : !R, %kp : !K, %vp : !V) (
 
   %a   = math.exp %g : f64
   %S1  = fla.gate %S, %a : !S, f64
-  %1   = arith.constant 1.0 : f64
-  %ct  = arith.subf %1, %trap : f64
+  %one = arith.constant 1.0 : f64
+  %ct  = arith.subf %one, %trap : f64
   %cd  = arith.mulf %ct, %dt : f64
   %ca  = arith.mulf %cd, %a : f64
   %yp  = fla.scale %vp, %ca : !V, f64

@@ -34,9 +34,9 @@ fla.recurrence @precond_kda state(%S : !S, %A : !K) (
   %c  = fla.broadcast %log_atk_scale : f64 -> !K
   %z  = arith.subf %l, %c : !K
   %az = math.absf %z : !K
-  %1  = arith.constant 1.0 : f64
-  %1v = fla.broadcast %1 : f64 -> !K
-  %dn = arith.addf %1v, %az : !K
+  %one = arith.constant 1.0 : f64
+  %ones = fla.broadcast %one : f64 -> !K
+  %dn = arith.addf %ones, %az : !K
   %sq = arith.divf %z, %dn : !K
   %lx = math.log %x : f64
   %nx = arith.negf %lx : f64

@@ -33,8 +33,8 @@ fla.recurrence @rebased state(%S : !S, %z : !F) (
   %num = fla.read %S1, %fq : !S, !F -> !V
   %qz  = fla.dot %fq, %z1 : !F
   %den = arith.addf %qz, %eps : f64
-  %1   = arith.constant 1.0 : f64
-  %inv = arith.divf %1, %den : f64
+  %one = arith.constant 1.0 : f64
+  %inv = arith.divf %one, %den : f64
   %o   = fla.scale %num, %inv : !V, f64
   fla.yield state(%S1, %z1) outputs(%o) : !S, !F, !V
 }
