@@ -1,0 +1,58 @@
+"""The Python side's knobs: one documented row each, nothing else reads the environment.
+
+A knob is set by its environment variable before the first use, or for a while
+with ``with fla.knobs.override(states="save"): ...``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+__all__ = ["Knob", "ROWS", "get", "override"]
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A row: its name in Python, its environment variable, default and meaning."""
+
+    name: str
+    variable: str
+    default: str
+    meaning: str
+    choices: tuple[str, ...] = ()
+
+
+ROWS = (
+    Knob("library", "FLA_LIBRARY", "", "path of libfla, or of the folder that holds it, instead of the package's own"),
+    Knob("states", "FLA_STATES", "auto", "what a training forward keeps: 'save' the chunk states for the backward, "
+         "'recompute' them there, or 'auto': save while they take no more memory than the inputs do",
+         ("auto", "save", "recompute")),
+)
+_BY_NAME = {row.name: row for row in ROWS}
+_OVERRIDES: dict[str, str] = {}
+
+
+def get(name: str) -> str:
+    """The value of a knob. Raises ValueError for a value that it does not take."""
+    row = _BY_NAME[name]
+    value = _OVERRIDES.get(name) or os.environ.get(row.variable) or row.default
+    if row.choices and value not in row.choices:
+        raise ValueError(f"expected one of {', '.join(row.choices)} for {row.variable}, got {value!r}")
+    return value
+
+
+@contextlib.contextmanager
+def override(**values: str):
+    """Sets knobs inside a ``with`` block. Raises ValueError for an unknown knob."""
+    for name in values:
+        if name not in _BY_NAME:
+            raise ValueError(f"expected a knob ({', '.join(_BY_NAME)}), got {name!r}")
+    before = dict(_OVERRIDES)
+    _OVERRIDES.update(values)
+    try:
+        yield
+    finally:
+        _OVERRIDES.clear()
+        _OVERRIDES.update(before)
