@@ -2,6 +2,7 @@
 #include "fla/Pipelines/Pipelines.h"
 #include "fla/Dialect/Chunk/IR/Chunk.h"
 #include "fla/Dialect/FLA/IR/FLA.h"
+#include "fla/Dialect/FLA/Transforms/Passes.h"
 #include "fla/Dialect/Tile/IR/Tile.h"
 
 using namespace mlir;
@@ -11,4 +12,4 @@ void fla::registerDialects(DialectRegistry &registry) {
   registry.insert<FLADialect, chunk::ChunkDialect, tile::TileDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect,
                   tensor::TensorDialect>();
 }
-void fla::registerPasses() {}
+void fla::registerPasses() { registerFLAPasses(); }
