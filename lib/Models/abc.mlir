@@ -8,7 +8,7 @@
 //
 // H. Peng, J. Kasai, N. Pappas, D. Yogatama, Z. Wu, L. Kong, R. Schwartz,
 // N. A. Smith: ABC: Attention with Bounded-memory Control. arXiv:2110.02488
-// (2021), section 3, with softmax-normalised control over the past.
+// (2021), with control that is a softmax over the past.
 // Class: a logaddexp state, then a chain of two states, V gate and K gate, no solve.
 
 !K = tensor<?xf64, #fla.dims<K>>

@@ -6,7 +6,7 @@
 //
 // S. Arora, S. Eyuboglu, M. Zhang, A. Timalsina, S. Alberti, D. Zinsley, J. Zou,
 // A. Rudra, C. Re: Simple linear attention language models balance the
-// recall-throughput tradeoff. arXiv:2402.18668 (2024), section 4.
+// recall-throughput tradeoff. arXiv:2402.18668 (2024).
 // Class: no gate, no solve; scores are 1 + s + s^2/2 with s = scale q^T k.
 
 !D = tensor<?xf64, #fla.dims<D>>

@@ -4,7 +4,7 @@
 //   o_t = scale S_t^T q_t
 //
 // J. Hu, Y. Pan, J. Du, D. Lan, X. Tang, Q. Wen, Y. Liang, W. Sun: Comba: Improving
-// Bilinear RNNs with Closed-loop Control. arXiv:2506.02475 (2025), section 3. The
+// Bilinear RNNs with Closed-loop Control. arXiv:2506.02475 (2025). The
 // model takes p = b k with 0 <= b <= 1 and corrects the query, q - d p, beforehand.
 // Class: scalar gate, solve rank 1, read before the decay.
 // The interval of p is the one that checks draw from: sequences of independent k

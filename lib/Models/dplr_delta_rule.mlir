@@ -4,7 +4,7 @@
 //   o_t = scale S_t^T q_t
 //
 // B. Peng et al.: RWKV-7 "Goose" with Expressive Dynamic State Evolution.
-// arXiv:2503.14456 (2025), section 3: the transition of the generalised delta
+// arXiv:2503.14456 (2025): the transition of the generalised delta
 // rule with a and b free.
 // Class: K gate, solve rank 1 (two rows), read before the decay.
 // The interval of b is the one that checks draw from: sequences of

@@ -6,7 +6,7 @@
 //
 // J. Siems, T. Carstensen, A. Zela, F. Hutter, M. Pontil, R. Grazzi: DeltaProduct:
 // Improving State-Tracking in Linear RNNs via Householder Products.
-// arXiv:2502.10297 (2025), section 3. k, v and beta carry the n sub-steps of a
+// arXiv:2502.10297 (2025). k, v and beta carry the n sub-steps of a
 // token on their first axis; beta up to 2 allows reflections.
 // Class: scalar gate, solve rank n, reads after the decay.
 

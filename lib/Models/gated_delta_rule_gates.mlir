@@ -7,7 +7,7 @@
 //
 // S. Yang, J. Kautz, A. Hatamizadeh: Gated Delta Networks: Improving Mamba2
 // with Delta Rule. arXiv:2412.06464 (2024), section 3.1, and Kimi Team: Kimi
-// Linear. arXiv:2510.26692 (2025), section 3, for the key channels.
+// Linear. arXiv:2510.26692 (2025), for the key channels.
 // Class: scalar, K, V or two-sided gate, solve rank 1, read after the decay.
 
 !K = tensor<?xf64, #fla.dims<K>>

@@ -5,7 +5,7 @@
 //   o_t = scale S_t^T q_t
 //
 // E. Oja: Simplified neuron model as a principal component analyzer. Journal of
-// Mathematical Biology 15 (1982), the rule of section 2; as a layer's fast weights:
+// Mathematical Biology 15 (1982); as a layer's fast weights:
 // K. Irie, F. Faccio, J. Schmidhuber: Neural Differential Equations for Learning to
 // Program Neural Nets Through Continuous Learning Rules. arXiv:2206.01649 (2022).
 // Class: V gate, solve rank 1 on the transposed state. v has unit norm.

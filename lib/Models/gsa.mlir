@@ -6,7 +6,7 @@
 //
 // Y. Zhang, S. Yang, R. Zhu, Y. Zhang, L. Cui, Y. Wang, B. Wang, F. Shi,
 // B. Wang, W. Bi, P. Zhou, G. Fu: Gated Slot Attention for Efficient
-// Linear-Time Sequence Modeling. arXiv:2409.07146 (2024), section 3, where
+// Linear-Time Sequence Modeling. arXiv:2409.07146 (2024), where
 // s_t = 1 - e^{g_t}; here s is an argument.
 // Class: a chain of two states, V gate then K gate, no solve.
 

@@ -4,8 +4,8 @@
 //   o_t = h_t
 //
 // Z. Qin, S. Yang, Y. Zhong: Hierarchically Gated Recurrent Neural Network for
-// Sequence Modeling. arXiv:2311.04823 (2023), section 3.2; x is the input already
-// multiplied by 1 - e^g.
+// Sequence Modeling. arXiv:2311.04823 (2023); x is the input already multiplied by
+// 1 - e^g.
 // Class: elementwise.
 
 !D = tensor<?xf64, #fla.dims<D>>

@@ -4,7 +4,7 @@
 //   o_t = scale S_t^T q_t
 //
 // Z. Qin, S. Yang, W. Sun, X. Shen, D. Li, W. Sun, Y. Zhong: HGRN2: Gated Linear
-// RNNs with State Expansion. arXiv:2404.07904 (2024), section 3.2.
+// RNNs with State Expansion. arXiv:2404.07904 (2024).
 // Class: K gate, no solve.
 
 !K = tensor<?xf64, #fla.dims<K>>

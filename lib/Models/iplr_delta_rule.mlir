@@ -4,8 +4,8 @@
 //   o_t = scale S_t^T q_t
 //
 // S. Yang, B. Wang, Y. Zhang, Y. Shen, Y. Kim: Parallelizing Linear Transformers
-// with the Delta Rule over Sequence Length. arXiv:2406.06484 (2024), section 5.1,
-// where transitions I + b a^T generalise the delta rule (a = k, b = -beta k).
+// with the Delta Rule over Sequence Length. arXiv:2406.06484 (2024), with a and
+// b free in its transition I + b a^T (the delta rule: a = k, b = -beta k).
 // Class: no gate, solve rank 1 (two rows).
 // The interval of b is the one that checks draw from: sequences of
 // independent a and b stay bounded in it. Nothing relies on it.

@@ -6,7 +6,7 @@
 //   o_t = scale S_t^T q_t
 //
 // Kimi Team: Kimi Linear: An Expressive, Efficient Attention Architecture.
-// arXiv:2510.26692 (2025), section 4, for the gate; here g is any real number.
+// arXiv:2510.26692 (2025), with the gate of its layer; here g is any real number.
 // Class: K gate, solve rank 1, read after the decay.
 
 !K = tensor<?xf64, #fla.dims<K>>

@@ -6,7 +6,7 @@
 //   o_t = scale S_t^T q_t
 //
 // Kimi Team: Kimi Linear: An Expressive, Efficient Attention Architecture.
-// arXiv:2510.26692 (2025), section 3, for the recurrence; the bounded activation
+// arXiv:2510.26692 (2025), for the recurrence; the bounded activation
 // is that of its public implementations. Here g is any real number.
 // Class: K gate, solve rank 1, read after the decay.
 

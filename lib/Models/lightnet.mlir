@@ -6,7 +6,7 @@
 //
 // Z. Qin, Y. Mao, X. Shen, D. Li, J. Zhang, Y. Dai, Y. Zhong: You Only Scan Once:
 // Efficient Multi-dimension Sequential Modeling with LightNet. arXiv:2405.21022
-// (2024), section 3.
+// (2024), the additive recurrence.
 // Class: a logaddexp state, then K gate, no solve.
 
 !K = tensor<?xf64, #fla.dims<K>>

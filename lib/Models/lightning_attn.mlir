@@ -5,7 +5,7 @@
 //
 // Z. Qin, W. Sun, D. Li, X. Shen, W. Sun, Y. Zhong: Lightning Attention-2: A Free
 // Lunch for Handling Unlimited Sequence Lengths in Large Language Models.
-// arXiv:2401.04658 (2024), section 3. Its layers set
+// arXiv:2401.04658 (2024). Its layers set
 // gamma = -(8 h / H) (1 - layer / layers) for head h of H.
 // Class: one constant gate a head, no solve.
 

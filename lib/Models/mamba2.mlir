@@ -4,8 +4,8 @@
 //   y_t = S_t^T C_t + D x_t
 //
 // T. Dao, A. Gu: Transformers are SSMs: Generalized Models and Efficient
-// Algorithms Through Structured State Space Duality. arXiv:2405.21060 (2024),
-// section 2.4 with A a scalar a head. dt is the step after softplus.
+// Algorithms Through Structured State Space Duality. arXiv:2405.21060 (2024), with
+// A a scalar a head. dt is the step after softplus.
 // Class: scalar gate, no solve.
 
 !N = tensor<?xf64, #fla.dims<N>>

@@ -7,7 +7,7 @@
 //
 // A. Lahoti, K. Y. Li, B. Chen, C. Wang, A. Bick, J. Z. Kolter, T. Dao, A. Gu:
 // Mamba-3: Improved Sequence Modeling using State Space Principles.
-// arXiv:2603.15569 (2026), section 3: the exponential-trapezoidal rule and the
+// arXiv:2603.15569 (2026): the exponential-trapezoidal rule and the
 // complex state, its rotations absorbed by keys and queries. g = dt A.
 // q, k and v are the paper's C, B and x.
 // Class: scalar gate, no solve, two writes a token; elementwise angle, previous

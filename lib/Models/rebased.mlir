@@ -6,7 +6,7 @@
 //
 // Y. Aksenov, N. Balagansky, S. M. Lo Cicero Vaina, B. Shaposhnikov, A. Gorbatovski,
 // D. Gavrilov: Linear Transformers with Learnable Kernel Functions are Better
-// In-Context Models. arXiv:2402.10644 (2024), section 4. q and k come normalised and
+// In-Context Models. arXiv:2402.10644 (2024). q and k come normalised and
 // with the learned affine map applied.
 // Class: no gate, no solve; scores are s^2 with s = scale q^T k.
 

@@ -4,10 +4,10 @@
 //   S_t = Diag(e^{-c_t * r_t}) S_{t-1} + (c_t^{r_t} * k_t) v_t^T
 //   o_t = scale S_t^T q_t
 //
-// Z. He, J. Zhang, S. Luo, J. Zhang, Z. Zhang, F. Huang, J. Li et al.: Rodimus*:
-// Breaking the Accuracy-Efficiency Trade-Off with Efficient Attentions.
-// arXiv:2410.06577 (2024), section 3.2. g and tau are the linear maps of the input, before
-// their activations; v carries the paper's input gate.
+// Z. He, H. Yu, Z. Gong, S. Liu, J. Li, W. Lin: Rodimus*: Breaking the
+// Accuracy-Efficiency Trade-Off with Efficient Attentions. arXiv:2410.06577
+// (2024), data-dependent tempered selection. g and tau are the linear maps of
+// the input before their activations; v carries the paper's input gate.
 // Class: K gate, no solve.
 
 !K = tensor<?xf64, #fla.dims<K>>

@@ -4,9 +4,9 @@
 //           / (sum_{s<t} e^{w (t-1-s) + k_s} + e^{u + k_t})
 //
 // B. Peng et al.: RWKV: Reinventing RNNs for the Transformer Era.
-// arXiv:2305.13048 (2023), equation 16 and, for the maximum, appendix D. w is the
-// natural log of the decay, so it is not positive; num and den are the two sums
-// divided by e^m.
+// arXiv:2305.13048 (2023), the WKV operator and its stable form. w is the natural
+// log of the decay, so it is not positive; num and den are the two sums divided
+// by e^m.
 // Class: elementwise, one max state and two linear ones.
 
 !D = tensor<?xf64, #fla.dims<D>>

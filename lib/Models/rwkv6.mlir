@@ -4,7 +4,7 @@
 //   S_t = Diag(e^{w_t}) S_{t-1} + k_t v_t^T
 //
 // B. Peng et al.: Eagle and Finch: RWKV with Matrix-Valued States and Dynamic
-// Recurrence. arXiv:2404.05892 (2024), section 4.2.
+// Recurrence. arXiv:2404.05892 (2024).
 // Class: K gate, no solve, read of the incoming state.
 
 !K = tensor<?xf64, #fla.dims<K>>

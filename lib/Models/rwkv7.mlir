@@ -4,7 +4,7 @@
 //   o_t = scale S_t^T r_t
 //
 // B. Peng et al.: RWKV-7 "Goose" with Expressive Dynamic State Evolution.
-// arXiv:2503.14456 (2025), section 4. The model passes a = -kappa and
+// arXiv:2503.14456 (2025). The model passes a = -kappa and
 // b = kappa * in-context rate: rwkv7_kk takes those two instead.
 // Class: K gate, solve rank 1 (two rows), read before the decay.
 // The interval of b is the one that checks draw from: sequences of

@@ -4,7 +4,7 @@
 //   o_t = scale S_t^T r_t
 //
 // B. Peng et al.: RWKV-7 "Goose" with Expressive Dynamic State Evolution.
-// arXiv:2503.14456 (2025), section 4.
+// arXiv:2503.14456 (2025).
 // Class: K gate, solve rank 1 (two rows), read before the decay.
 
 !K = tensor<?xf64, #fla.dims<K>>

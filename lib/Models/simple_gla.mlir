@@ -4,9 +4,9 @@
 //   o_t = scale S_t^T q_t
 //
 // S. Yang, B. Wang, Y. Shen, R. Panda, Y. Kim: Gated Linear Attention
-// Transformers with Hardware-Efficient Training. arXiv:2312.06635 (2023), section
-// 4, with the gate reduced to a scalar as in T. Dao, A. Gu: Transformers are SSMs.
-// arXiv:2405.21060 (2024), section 7.
+// Transformers with Hardware-Efficient Training. arXiv:2312.06635 (2023), with
+// the gate reduced to a scalar as in T. Dao, A. Gu: Transformers are SSMs.
+// arXiv:2405.21060 (2024).
 // Class: scalar gate (g), constant gate (g_gamma) or both; no solve.
 
 !K = tensor<?xf64, #fla.dims<K>>
