@@ -1,5 +1,6 @@
 //===- Pipelines.cpp - the phases, in order -------------------------------===//
 #include "fla/Pipelines/Pipelines.h"
+#include "fla/Conversion/FLAToChunk/Passes.h"
 #include "fla/Dialect/Chunk/IR/Chunk.h"
 #include "fla/Dialect/FLA/IR/FLA.h"
 #include "fla/Dialect/FLA/Transforms/Passes.h"
@@ -12,4 +13,7 @@ void fla::registerDialects(DialectRegistry &registry) {
   registry.insert<FLADialect, chunk::ChunkDialect, tile::TileDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect,
                   tensor::TensorDialect>();
 }
-void fla::registerPasses() { registerFLAPasses(); }
+void fla::registerPasses() {
+  registerFLAPasses();
+  registerFLAToChunkPasses();
+}

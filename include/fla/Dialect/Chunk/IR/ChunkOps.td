@@ -7,6 +7,7 @@
 #define FLA_DIALECT_CHUNK_IR_CHUNKOPS_TD
 
 include "fla/Dialect/FLA/IR/FLADialect.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"

@@ -327,6 +327,36 @@ def FLA_RenameOp : FLA_PureOp<"rename"> {
 }
 
 //===----------------------------------------------------------------------===//
+// Converses, used by reverse mode
+//===----------------------------------------------------------------------===//
+
+def FLA_SplitOp : FLA_PureOp<"split"> {
+  let summary = "Cuts a value into the parts that `fla.concat` would join";
+  let description = [{ A part that lacks the last dimension has size 1 there. }];
+  let arguments = (ins FLA_Value:$value);
+  let results = (outs Variadic<FLA_Value>:$parts);
+  let assemblyFormat = "$value attr-dict `:` type($value) `->` type($parts)";
+}
+def FLA_UnflattenOp : FLA_PureOp<"unflatten"> {
+  let summary = "Splits the last dimension into two, row-major: the converse of `fla.flatten`";
+  let arguments = (ins FLA_Value:$value);
+  let results = (outs FLA_Value:$result);
+  let assemblyFormat = "$value attr-dict `:` type($value) `->` type($result)";
+}
+def FLA_PlaceOp : FLA_PureOp<"place"> {
+  let summary = "Puts a value at one position of a new dimension, zero elsewhere: the converse of `fla.index`";
+  let arguments = (ins FLA_Value:$value, I64Attr:$position);
+  let results = (outs FLA_Value:$result);
+  let assemblyFormat = "$value `[` $position `]` attr-dict `:` type($value) `->` type($result)";
+}
+def FLA_RotateGradOp : FLA_PureOp<"rotate_grad", [AllTypesMatch<["gradient", "rotated"]>]> {
+  let summary = "Gradient of `fla.rotate` by its angle: d[2i+1] r[2i] - d[2i] r[2i+1]";
+  let arguments = (ins FLA_Value:$gradient, FLA_Value:$rotated);
+  let results = (outs FLA_Value:$result);
+  let assemblyFormat = "$gradient `,` $rotated attr-dict `:` type($rotated) `->` type($result)";
+}
+
+//===----------------------------------------------------------------------===//
 // Canonical state operations (after normalisation)
 //===----------------------------------------------------------------------===//
 

@@ -8,6 +8,7 @@
 
 include "fla/Dialect/FLA/IR/FLADialect.td"
 include "fla/Dialect/Tile/IR/TileEnums.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
