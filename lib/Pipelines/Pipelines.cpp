@@ -2,6 +2,7 @@
 #include "fla/Pipelines/Pipelines.h"
 #include "fla/Conversion/FLAToChunk/Passes.h"
 #include "fla/Dialect/Chunk/IR/Chunk.h"
+#include "fla/Dialect/Chunk/Transforms/Passes.h"
 #include "fla/Dialect/FLA/IR/FLA.h"
 #include "fla/Dialect/FLA/Transforms/Passes.h"
 #include "fla/Dialect/Tile/IR/Tile.h"
@@ -16,4 +17,5 @@ void fla::registerDialects(DialectRegistry &registry) {
 void fla::registerPasses() {
   registerFLAPasses();
   registerFLAToChunkPasses();
+  registerChunkPasses();
 }
