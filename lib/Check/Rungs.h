@@ -1,0 +1,33 @@
+//===- Rungs.h - what executes the result of each phase ---------*- C++ -*-===//
+#ifndef FLA_LIB_CHECK_RUNGS_H
+#define FLA_LIB_CHECK_RUNGS_H
+
+#include "fla/Check/Ladder.h"
+
+namespace fla::check {
+
+/// Executes a compiled form of a definition on a problem. Results that it does
+/// not compute (gradients, for a forward) stay empty.
+using Executor = std::function<llvm::Expected<Answer>(const Problem &)>;
+
+/// What is being compiled, and how.
+struct Subject {
+  RecurrenceOp definition;
+  Sizes dims;
+  std::vector<std::string> absent;
+  std::string form = "chunk", dtype = "f64";
+  CompileOptions compileOptions(Phase until) const;
+};
+
+/// The definition in a module of its own, after a phase; diagnostics become the error.
+llvm::Expected<std::shared_ptr<mlir::OwningOpRef<mlir::ModuleOp>>> compile(const Subject &subject, Phase until);
+
+/// Central differences of the token loop: the oracle's own check. Returns the
+/// largest error over the arguments.
+llvm::Expected<Distance> checkOracle(mlir::Operation *definition, const Problem &problem, uint64_t seed);
+
+llvm::Expected<Executor> normalizedExecutor(const Subject &subject);
+
+} // namespace fla::check
+
+#endif
