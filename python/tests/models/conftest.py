@@ -2,7 +2,9 @@
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(__file__))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.dirname(HERE)]
+sys.path.append(os.path.dirname(os.path.dirname(HERE)))  # the checkout's fla, where none is installed
 
 
 def pytest_configure(config):
@@ -12,8 +14,7 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     if config.option.markexpr:
         return
-    here = os.path.dirname(__file__)
-    left_out = [item for item in items if str(item.path).startswith(here) and item.get_closest_marker("long")]
+    left_out = [item for item in items if str(item.path).startswith(HERE) and item.get_closest_marker("long")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
