@@ -52,7 +52,7 @@ class Statement:
         return tuple(re.findall(r"%[\w$.-]+", self.rest))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Definition:
     """One traced or loaded recurrence. `located` is the text with source locations."""
 
@@ -95,8 +95,6 @@ class Definition:
         return tuple(frozenset(i) for i in inputs)
 
 
-_ALIAS = re.compile(r"^\s*([!#][A-Za-z_][\w$.]*)\s*=\s*(.*?)(?=^\s*[!#][A-Za-z_][\w$.]*\s*=|^\s*(?:fla\.|module)|\Z)",
-                    re.M | re.S)
 _DIMS = re.compile(r"#fla\.dims<([^>]*)>")
 
 

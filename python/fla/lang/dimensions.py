@@ -12,7 +12,7 @@ import ast
 import re
 from functools import lru_cache
 
-__all__ = ["Dim", "dims", "canonical", "evaluate", "names_in", "primed", "unprimed",
+__all__ = ["Dim", "dims", "canonical", "evaluate", "names_in", "substitute", "primed", "unprimed",
            "product", "total", "solve_sizes"]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*'*")
@@ -151,6 +151,18 @@ def evaluate(dim: str, sizes: dict[str, int]) -> int:
             factor = factor * sizes[name.rstrip("'")]
         value = value + factor
     return value
+
+
+def substitute(dim: str, renaming: dict[str, str]) -> str:
+    """The dimension with names replaced by other dimensions, primes kept."""
+    out: Polynomial = {}
+    for names, factor in _polynomial(dim).items():
+        term: Polynomial = {(): factor}
+        for name in names:
+            to = renaming.get(name.rstrip("'"), name.rstrip("'"))
+            term = _multiply(term, _polynomial(primed(to) if name.endswith("'") else to))
+        out = _add(out, term)
+    return _spell({k: c for k, c in out.items() if c})
 
 
 def primed(dim: str) -> str:

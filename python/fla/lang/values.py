@@ -25,7 +25,7 @@ def is_number(x) -> bool:
 
 def describe(x) -> str:
     if isinstance(x, Value):
-        text = here().source() if not x.name else None
+        text = x.origin() if not x.name else None
         kind = f"dimensions {', '.join(x.dims)}" if x.dims else "no dimension"
         return f"'{x.name or text or x.ssa}' ({kind})"
     return repr(x)
@@ -38,7 +38,9 @@ def _foreign(x) -> Exception:
 
 
 def _branching(what: str) -> Exception:
-    return refuse(f"{what} depends on a traced value, which has no number while the step is traced; "
+    text = here().source()
+    return refuse(f"{what}{f' (here {text!r})' if text else ''} depends on a traced value, which has no number while "
+                  "the step is traced; "
                   "use where(condition, a, b) to choose between values, or a keyword-only argument "
                   "(int, bool, str or Static[float]) for what is known when the kernel is compiled")
 
@@ -59,6 +61,11 @@ class Value:
         self.builder = current()
         self.ssa, self.dims, self.name = ssa, dims, name
         self.state, self.factors, self.flipped = state, factors, flipped
+
+    def origin(self) -> str | None:
+        """The user's expression that made this value, when its source is at hand."""
+        made = next((op for op in self.builder.ops if op.result == self.ssa), None)
+        return made.location.source() if made else None
 
     # What Python would need a number for.
     def __bool__(self):

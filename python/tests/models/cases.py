@@ -27,6 +27,7 @@ class Case:
     values: dict
     initial: tuple | None
     offsets: list | None = None
+    output_shape: tuple = ()
     expected: np.ndarray | None = None
     finals: list = field(default_factory=list)
 
@@ -55,12 +56,13 @@ def make(stem, batch, length, heads, regime="weak", correlated=False, initial=Tr
     draw = lambda a, lead, how: rounded(inputs.draw(rng, a, lead, how, correlated), dtype)
     params = {a.name: draw(a, (heads,), regime) for a in given if a.is_param}
     case = Case(definition, {}, params, values, None, offsets)
+    sequences = batch if offsets is None else len(offsets) - 1
+    case.tokens = {a.name: draw(a, (sequences, WARM_UP, heads), "weak") for a in given if not a.is_param}
+    case.offsets = None
+    before, states = solve(case)
+    case.output_shape, case.offsets = before.shape[3:], offsets
     if initial:
-        sequences = batch if offsets is None else len(offsets) - 1
-        case.tokens = {a.name: draw(a, (sequences, WARM_UP, heads), "weak") for a in given if not a.is_param}
-        case.offsets = None
-        _, case.initial = solve(case)
-        case.initial, case.offsets = tuple(rounded(s, dtype) for s in case.initial), offsets
+        case.initial = tuple(rounded(s, dtype) for s in states)
     case.tokens = {a.name: draw(a, (batch, length, heads), regime) for a in given if not a.is_param}
     case.expected, case.finals = solve(case)
     return case
@@ -80,7 +82,7 @@ def solve(case):
             outputs[b, start, end, h] = o
             for i, state in enumerate(states):
                 finals[i].append(state)
-    shape = next((np.shape(o[0]) for o in outputs.values() if len(o)), ())
+    shape = next((np.shape(o[0]) for o in outputs.values() if len(o)), case.output_shape)
     result = np.zeros((batch, length, heads, *shape))
     for (b, start, end, h), o in outputs.items():
         if len(o):

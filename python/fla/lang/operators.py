@@ -1,0 +1,364 @@
+"""Each definition as torch.library operators: forward, fake, backward, autograd.
+
+For a definition with inputs q, k and a state S there are
+
+    fla::name_hash        (Tensor in_q, ..., Tensor? state_S, ..., bool finals) -> (Tensor o, Tensor S)
+    fla::name_hash_saving the same, with the chunk states that the backward wants
+    fla::name_hash_backward
+
+The hash is that of the definition's text, so redefining a step makes new
+operators and never changes old ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import torch
+
+from .. import knobs
+from .calls import (DTYPES, Bound, check_offsets, free_names, head_counts, state_dtype, state_heads)
+from .definition import Definition
+from .dimensions import evaluate, solve_sizes
+from .programs import Launch, Program, compile_program, run_program
+
+__all__ = ["Operators", "operators_of"]
+
+# Sequences up to this many tokens run token by token under form="auto".
+SHORT = 16
+
+
+@dataclass(frozen=True)
+class Operands:
+    """An operator's flat operands, by what they are; `free` lists sizes as text."""
+
+    tensors: dict
+    initial: list
+    values: dict
+    cu_seqlens: object
+    free: str
+    form: str
+    chunk: int
+    finals: bool
+
+
+class Operators:
+    """The operators of one definition with one choice of optional inputs."""
+
+    def __init__(self, definition: Definition, absent: tuple[str, ...]):
+        self.definition, self.absent = definition, absent
+        present = [a for a in definition.arguments if a.name not in absent]
+        self.inputs = [a for a in present if a.kind != "value"]
+        self.values = [a for a in present if a.kind == "value"]
+        self.free = free_names(definition)
+        self._programs: dict[tuple, Program] = {}
+        digest = hashlib.sha256((definition.digest + repr(sorted(absent))).encode()).hexdigest()[:12]
+        self.name = f"fla::{definition.name}_{digest}"
+
+    # Schemas.
+    def _operand_schema(self) -> str:
+        parts = [f"Tensor in_{a.name}" for a in self.inputs]
+        parts += [f"Tensor? state_{s.name}" for s in self.definition.states]
+        parts += [f"float value_{a.name}" for a in self.values]
+        return ", ".join([*parts, "Tensor? cu_seqlens", "str free", "str form", "int chunk", "bool finals"])
+
+    def _results(self) -> int:
+        return len(self.definition.outputs) + len(self.definition.states)
+
+    def _split(self, flat) -> Operands:
+        n, s, v = len(self.inputs), len(self.definition.states), len(self.values)
+        return Operands({a.name: t for a, t in zip(self.inputs, flat)}, list(flat[n:n + s]),
+                        {a.name: x for a, x in zip(self.values, flat[n + s:n + s + v])}, *flat[n + s + v:])
+
+    @cached_property
+    def forward(self):
+        return self._register_forward(saving=False)
+
+    @cached_property
+    def saving(self):
+        return self._register_forward(saving=True)
+
+    def _register_forward(self, saving: bool):
+        returns = ["Tensor"] * self._results() + ["Tensor[]"] * saving
+        schema = f"({self._operand_schema()}) -> ({', '.join(returns)})"
+
+        def run(*flat):
+            return self._run(self._split(flat), saving)
+
+        def fake(*flat):
+            return self._fake(self._split(flat), saving)
+
+        def setup(ctx, inputs, output):
+            self._remember(ctx, inputs, output, saving)
+
+        name = self.name + ("_saving" if saving else "")
+        op = torch.library.custom_op(name, run, mutates_args=(), schema=schema)
+        op.register_fake(fake)
+        op.register_autograd(self._differentiate, setup_context=setup)
+        self.backward  # registered before anything can need it
+        return op
+
+    @cached_property
+    def backward(self):
+        outputs, states = len(self.definition.outputs), len(self.definition.states)
+        parts = [f"Tensor? grad_{i}" for i in range(outputs)] + [f"Tensor? final_grad_{i}" for i in range(states)]
+        schema = (f"({', '.join(parts)}, Tensor[] saved, bool use_saved, {self._operand_schema()}) -> "
+                  f"({', '.join(['Tensor'] * (len(self.inputs) + states))})")
+
+        def run(*flat):
+            return self._run_backward(flat)
+
+        def fake(*flat):
+            operands = self._split(flat[outputs + states + 2:])
+            return self._empty_gradients(operands)
+
+        op = torch.library.custom_op(self.name + "_backward", run, mutates_args=(), schema=schema)
+        op.register_fake(fake)
+        op.register_autograd(self._refuse_twice)
+        return op
+
+    # Sizes.
+    def _sizes(self, x: Operands) -> dict[str, int]:
+        sizes = {**self.definition.sizes, **{n: int(v) for n, v in zip(self.free, x.free.split())}}
+        observed = [(d, int(s)) for a in self.inputs if a.dims
+                    for d, s in zip(a.dims, x.tensors[a.name].shape[-len(a.dims):])]
+        solve_sizes(observed, sizes)
+        return sizes
+
+    def _launch(self, x: Operands) -> Launch:
+        token = next(a for a in self.inputs if a.kind == "token")
+        batch, tokens = x.tensors[token.name].shape[:2]
+        heads = max(head_counts(self.definition, x.tensors).values())
+        sequences = batch if x.cu_seqlens is None else x.cu_seqlens.shape[0] - 1
+        return Launch(batch, tokens, heads, sequences)
+
+    def _with_offsets(self, launch: Launch, x: Operands) -> Launch:
+        if x.cu_seqlens is None:
+            return launch
+        ends = check_offsets(self.definition.name, x.cu_seqlens, launch.tokens)
+        offsets = x.cu_seqlens.to(torch.int64).contiguous()
+        return Launch(launch.batch, launch.tokens, launch.heads, launch.sequences, offsets, tuple(ends))
+
+    def _program(self, x: Operands, direction: str, states: str) -> Program:
+        form = "chunk" if direction == "backward" else x.form
+        shapes = tuple((*map(int, t.shape[t.dim() - len(a.dims):]), t.dtype)
+                       for a, t in zip(self.inputs, x.tensors.values()))
+        key = (shapes, x.free, form, direction, states, x.chunk)
+        program = self._programs.get(key)
+        if program is None:
+            dtypes = {n: DTYPES[t.dtype] for n, t in x.tensors.items()}
+            program = compile_program(self.definition, self.absent, self._sizes(x), dtypes, form=form,
+                                      direction=direction, states=states, chunk=x.chunk)
+            self._programs[key] = program
+        return program
+
+    # Forward.
+    def _shapes(self, x: Operands, launch: Launch) -> tuple[list, list]:
+        """(shapes of the outputs, shapes of the states that a caller sees)."""
+        sizes = self._sizes(x)
+        heads = head_counts(self.definition, x.tensors)
+        outputs = [[launch.batch, launch.tokens, launch.heads, *(evaluate(d, sizes) for d in dims)]
+                   for dims in self.definition.outputs]
+        states = [[launch.sequences, state_heads(self.definition, i, heads), *(evaluate(d, sizes) for d in s.dims)]
+                  for i, s in enumerate(self.definition.states)]
+        return outputs, states
+
+    def _fake(self, x: Operands, saving: bool):
+        launch = self._launch(x)
+        outputs, states = self._shapes(x, launch)
+        first = x.tensors[next(a.name for a in self.inputs if a.kind == "token")]
+        dtype = state_dtype(x.tensors.values())
+        results = [first.new_empty(s) for s in outputs]
+        results += [first.new_empty(s if x.finals else [0], dtype=dtype) for s in states]
+        if not saving:
+            return tuple(results)
+        program = self._program(x, "forward", "save")
+        saved = [first.new_empty(launch.extents(s, program.chunk), dtype=s.dtype) for s in program.rows("saved")]
+        return (*results, saved)
+
+    def _run(self, x: Operands, saving: bool):
+        launch = self._with_offsets(self._launch(x), x)
+        program = self._program(x, "forward", "save" if saving else "recompute")
+        if launch.batch == 0 or launch.tokens == 0 or launch.sequences == 0:
+            return self._nothing(x, launch, saving, program)
+        given = {"initial_state": x.initial}
+        out = run_program(program, launch, x.tensors, x.values, given, () if x.finals else ("final_state",))
+        _, shapes = self._shapes(x, launch)
+        finals = [_own_heads(t, shape[1]) for t, shape in zip(out.get("final_state", []), shapes)]
+        if not x.finals:
+            finals = [torch.empty(0, dtype=state_dtype(x.tensors.values())) for _ in shapes]
+        return (*out["output"], *finals, *([out.get("saved", [])] if saving else []))
+
+    def _nothing(self, x: Operands, launch: Launch, saving: bool, program: Program):
+        """A call without tokens: no output rows, states as they came."""
+        results = list(self._fake(x, False))
+        for t in results[:len(self.definition.outputs)]:
+            t.zero_()
+        if x.finals:
+            for i, state in enumerate(self.definition.states):
+                t = results[len(self.definition.outputs) + i]
+                t.fill_(state.init) if x.initial[i] is None else t.copy_(x.initial[i])
+        saved = [torch.zeros(launch.extents(s, program.chunk), dtype=s.dtype) for s in program.rows("saved")]
+        return (*results, *([saved] if saving else []))
+
+    # Backward.
+    def _remember(self, ctx, inputs, output, saving: bool) -> None:
+        x = self._split(inputs)
+        saved = list(output[-1]) if saving else []
+        tensors = [*x.tensors.values(), *x.initial, x.cu_seqlens]
+        ctx.set_materialize_grads(False)
+        ctx.saving, ctx.values, ctx.rest = saving, list(x.values.values()), (x.free, x.form, x.chunk, x.finals)
+        ctx.save_for_backward(*tensors, *saved)
+
+    def _differentiate(self, ctx, *grads):
+        n, s, o = len(self.inputs), len(self.definition.states), len(self.definition.outputs)
+        kept = ctx.saved_tensors
+        operands = [*kept[:n + s], *ctx.values, kept[n + s], *ctx.rest]
+        saved = list(kept[n + s + 1:])
+        finals = grads[o:o + s] if ctx.rest[-1] else [None] * s
+        out = self.backward(*grads[:o], *finals, saved, ctx.saving, *operands)
+        d_initial = [d if kept[n + i] is not None else None for i, d in enumerate(out[n:])]
+        return (*out[:n], *d_initial, *[None] * (len(operands) - n - s))
+
+    def _refuse_twice(self, ctx, *grads):
+        raise RuntimeError(f"{self.definition.name}: expected a single backward, got a double one "
+                           "(create_graph=True); second derivatives are not available")
+
+    def _empty_gradients(self, x: Operands):
+        dtype = state_dtype(x.tensors.values())
+        first = next(iter(x.tensors.values()))
+        _, states = self._shapes(x, self._launch(x))
+        return (*(t.new_empty(t.shape) for t in x.tensors.values()), *(first.new_empty(s, dtype=dtype) for s in states))
+
+    def _run_backward(self, flat):
+        o, s = len(self.definition.outputs), len(self.definition.states)
+        x = self._split(flat[o + s + 2:])
+        saved, use_saved = flat[o + s], flat[o + s + 1]
+        launch = self._with_offsets(self._launch(x), x)
+        d_finals = flat[o:o + s]
+        if launch.batch == 0 or launch.tokens == 0 or launch.sequences == 0:
+            return self._nothing_back(x, d_finals)
+        program = self._program(x, "backward", "save" if use_saved else "recompute")
+        given = {"initial_state": x.initial,
+                 "d_output": [_dense(d, spec, launch) for d, spec in zip(flat[:o], program.rows("d_output"))],
+                 "d_final_state": [_spread(d, spec, launch) for d, spec in
+                                   zip(d_finals, program.rows("d_final_state"))]}
+        if use_saved:
+            given["saved"] = saved
+        out = run_program(program, launch, x.tensors, x.values, given)
+        return self._gather(program, x, out)
+
+    def _nothing_back(self, x: Operands, d_finals):
+        results = self._empty_gradients(x)
+        for t in results:
+            t.zero_()
+        for t, d in zip(results[len(self.inputs):], d_finals):
+            if d is not None:
+                t.copy_(d)
+        return results
+
+    def _gather(self, program: Program, x: Operands, out: dict):
+        """Gradients of the caller's tensors: sums over sequences and head groups in fp32."""
+        by_name = {spec.name: (spec, t) for spec, t in zip(program.rows("d_input"), out.get("d_input", []))}
+        results = []
+        for a in self.inputs:
+            t = x.tensors[a.name]
+            spec, d = by_name[a.name]
+            results.append(_sum_param(d, t) if a.kind == "param" else _sum_group(d, 2, t.shape[2], t.dtype))
+        heads = head_counts(self.definition, x.tensors)
+        dtype = state_dtype(x.tensors.values())
+        for i, d in enumerate(out.get("d_initial_state", [])):
+            results.append(_sum_group(d, 1, state_heads(self.definition, i, heads), dtype))
+        return tuple(results)
+
+
+def _own_heads(t: torch.Tensor, heads: int) -> torch.Tensor:
+    """The first head of each group: all heads of a group hold the same state."""
+    return t if t.shape[1] == heads else t[:, ::t.shape[1] // heads].contiguous()
+
+
+def _dense(d, spec, launch: Launch) -> torch.Tensor:
+    """The gradient of an output, zeros where nothing came."""
+    return torch.zeros(launch.extents(spec, 1), dtype=spec.dtype) if d is None else d.to(spec.dtype)
+
+
+def _spread(d, spec, launch: Launch) -> torch.Tensor:
+    """The gradient of a state on the heads that it was taken from."""
+    if d is not None and d.shape[1] == launch.heads:
+        return d.to(spec.dtype)
+    wide = torch.zeros(launch.extents(spec, 1), dtype=spec.dtype)
+    if d is not None:
+        wide[:, ::launch.heads // d.shape[1]] = d
+    return wide
+
+
+def _accumulator(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _sum_group(d: torch.Tensor, axis: int, heads: int, dtype: torch.dtype) -> torch.Tensor:
+    """Sums groups of heads in order."""
+    if d.shape[axis] != heads:
+        split = [*d.shape[:axis], heads, d.shape[axis] // heads, *d.shape[axis + 1:]]
+        d = d.reshape(split).sum(axis + 1, dtype=_accumulator(d.dtype))
+    return d.to(dtype)
+
+
+def _sum_param(d: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Sums sequences, then groups of heads, in order."""
+    return _sum_group(d.sum(0, dtype=_accumulator(d.dtype)), 0, like.shape[0], like.dtype)
+
+
+@lru_cache(maxsize=None)
+def operators_of(definition: Definition, absent: tuple[str, ...]) -> Operators:
+    return _by_name(Operators(definition, absent))
+
+
+_REGISTRY: dict[str, Operators] = {}
+
+
+def _by_name(operators: Operators) -> Operators:
+    """One set of operators for equal definitions: torch registers a name once."""
+    return _REGISTRY.setdefault(operators.name, operators)
+
+
+def _saves(operators: Operators, bound: Bound) -> bool:
+    """Whether a training forward keeps chunk states: while they are no larger than the inputs."""
+    rule = knobs.get("states")
+    if rule != "auto":
+        return rule == "save"
+    definition, sizes = operators.definition, bound.sizes
+    token = sum(_elements(a.dims, sizes) for a in operators.inputs if a.kind == "token")
+    state = sum(_elements(s.dims, sizes) for s in definition.states)
+    # One state in 64 tokens is kept, in fp32 as the inputs are at their widest.
+    return state <= 64 * token
+
+
+def _elements(dims: tuple[str, ...], sizes: dict) -> int:
+    out = 1
+    for d in dims:
+        out *= evaluate(d, sizes)
+    return out
+
+
+def resolve_form(form: str, bound: Bound, packed: bool) -> str:
+    """"auto" by shapes alone: short sequences token by token, others in chunks."""
+    if form != "auto":
+        return form
+    limit = SHORT * bound.sequences if packed else SHORT
+    return "recurrent" if bound.tokens <= limit else "chunk"
+
+
+def call_operator(operators: Operators, bound: Bound, cu_seqlens, form: str, chunk: int, finals: bool):
+    """(outputs, final states) of a checked call."""
+    form = resolve_form(form, bound, cu_seqlens is not None)
+    tensors = list(bound.tensors.values())
+    trains = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*tensors, *bound.initial))
+    saving = trains and form == "chunk" and _saves(operators, bound)
+    op = operators.saving if saving else operators.forward
+    out = op(*tensors, *bound.initial, *bound.values.values(), cu_seqlens,
+             " ".join(str(bound.sizes[n]) for n in operators.free), form, chunk, finals)
+    count = len(operators.definition.outputs)
+    return list(out[:count]), list(out[count:count + len(operators.definition.states)])

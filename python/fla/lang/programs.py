@@ -1,0 +1,193 @@
+"""Compiled programs: compiling them lazily, and running them on tensors."""
+
+from __future__ import annotations
+
+import array
+import json
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from .. import _native
+from .calls import DTYPES
+from .definition import Definition
+from .errors import DefinitionError
+
+__all__ = ["Program", "Launch", "compile_program", "ask"]
+
+_TORCH = {text: dtype for dtype, text in DTYPES.items()}
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ArgSpec:
+    """A row of a program's manifest."""
+
+    name: str
+    role: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Program:
+    """One direction of one form of a definition, for given sizes and dtypes."""
+
+    handle: object
+    chunk: int
+    args: tuple[ArgSpec, ...]
+
+    def rows(self, role: str) -> list[ArgSpec]:
+        return [a for a in self.args if a.role == role]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Run-time sizes of one run; offsets are the int64 cu_seqlens, or None."""
+
+    batch: int
+    tokens: int
+    heads: int
+    sequences: int
+    offsets: torch.Tensor | None = None
+    ends: tuple[int, ...] = ()
+
+    def extents(self, spec: ArgSpec, chunk: int) -> list[int]:
+        """Shape of the tensor that a manifest row asks for."""
+        lead = {"token": [self.batch, self.tokens, self.heads],
+                "param": [self.sequences, self.heads] if spec.role == "d_input" else [self.heads],
+                "state": [self.sequences, self.heads],
+                "saved": [self.slots(chunk), self.heads]}[spec.kind]
+        return [*lead, *spec.shape]
+
+    def slots(self, chunk: int) -> int:
+        return (self.batch * self.tokens) // max(chunk, 1) + self.sequences
+
+    def spare_slots(self, chunk: int) -> list[tuple[int, int]]:
+        """Ranges of slots that no chunk of a sequence takes."""
+        starts = self.ends or [n * self.tokens for n in range(self.sequences + 1)]
+        ranges, free = [], 0
+        for n, (a, b) in enumerate(zip(starts, starts[1:])):
+            first = a // chunk + n
+            if free < first:
+                ranges.append((free, first))
+            free = first + -(-(b - a) // chunk)
+        slots = self.slots(chunk)
+        return [*ranges, (free, slots)] if free < slots else ranges
+
+
+def ask(function: str, definition: Definition, options: dict):
+    """A question to the compiler about a definition, diagnostics at the user's lines.
+
+    Raises DefinitionError with the compiler's text when it refuses.
+    """
+    entry, text = getattr(_native.native(), function), json.dumps(options)
+    try:
+        return entry(definition.text, text)
+    except RuntimeError:
+        pass
+    try:
+        return entry(definition.located, text)
+    except RuntimeError as error:
+        raise DefinitionError(str(error)) from None
+
+
+def _manifest(text: str) -> tuple[int, tuple[ArgSpec, ...]]:
+    facts = json.loads(text)
+    rows = tuple(ArgSpec(a["name"], a["role"], a["kind"], tuple(a["shape"]), _TORCH.get(a["dtype"], torch.float32))
+                 for a in facts["args"])
+    return int(facts.get("chunk") or 0), rows
+
+
+@lru_cache(maxsize=None)
+def _compile(definition: Definition, options: str) -> Program:
+    handle = ask("compile", definition, json.loads(options))
+    return Program(handle, *_manifest(handle.manifest))
+
+
+def compile_program(definition: Definition, absent: tuple, dims: dict, dtypes: dict, *, form: str, direction: str,
+                    states: str, chunk: int) -> Program:
+    """The program for these sizes and dtypes, compiled at its first use."""
+    wide = "f64" if "f64" in dtypes.values() else "f32"
+    options = {"target": "cpu", "dims": dims, "dtype": wide, "dtypes": dtypes, "form": form,
+               "direction": direction, "states": states}
+    if absent:
+        options["absent"] = list(absent)
+    if chunk:
+        options["chunk"] = chunk
+    with _LOCK:
+        return _compile(definition, json.dumps(options, sort_keys=True))
+
+
+def inner_contiguous(t: torch.Tensor, axes: int) -> torch.Tensor:
+    """The tensor with its last `axes` dimensions contiguous; other strides are free."""
+    want = 1
+    for axis in range(t.dim() - 1, t.dim() - 1 - axes, -1):
+        if t.shape[axis] != 1 and t.stride(axis) != want:
+            return t.contiguous()
+        want *= t.shape[axis]
+    return t
+
+
+def _row(t: torch.Tensor, spec: ArgSpec) -> tuple[int, int, int, int, int]:
+    """(address, batch, token and head strides, heads) of a tensor."""
+    strides = t.stride()
+    if spec.kind == "token":
+        return t.data_ptr(), strides[0], strides[1], strides[2], t.shape[2]
+    if spec.kind == "param" and spec.role != "d_input":
+        return t.data_ptr(), 0, 0, strides[0], t.shape[0]
+    return t.data_ptr(), strides[0], 0, strides[1], t.shape[1]
+
+
+def _allocate(spec: ArgSpec, launch: Launch, chunk: int) -> torch.Tensor:
+    """A tensor for a result; what no sequence reaches is zero."""
+    t = torch.empty(launch.extents(spec, chunk), dtype=spec.dtype)
+    if spec.kind == "token" and launch.ends and launch.ends[-1] < launch.tokens:
+        t[:, launch.ends[-1]:].zero_()
+    if spec.role == "saved":
+        for a, b in launch.spare_slots(chunk):
+            t[a:b].zero_()
+    return t
+
+
+_NOTHING = (0, 0, 0, 0, 1)
+
+
+def run_program(program: Program, launch: Launch, inputs: dict, values: dict, given: dict,
+                skipped: tuple[str, ...] = ()) -> dict[str, list[torch.Tensor]]:
+    """Runs a program and returns the tensors that it wrote, by role.
+
+    `inputs` and `values` are by argument name; `given` lists tensors by role
+    (None where absent); roles in `skipped` are not wanted.
+    """
+    out: dict[str, list[torch.Tensor]] = {}
+    cursor = {role: iter(tensors) for role, tensors in given.items()}
+    keep, flat = [], []
+    for spec in program.args:
+        if spec.kind == "value" and spec.role == "input":
+            cell = array.array("d", [values[spec.name]])
+            keep.append(cell)
+            flat += (cell.buffer_info()[0], 0, 0, 0, 1)
+            continue
+        if spec.role == "input":
+            t = inputs.get(spec.name)
+        elif spec.role in cursor:
+            t = next(cursor[spec.role])
+        elif spec.role in skipped:
+            t = None
+        else:
+            t = _allocate(spec, launch, program.chunk)
+            out.setdefault(spec.role, []).append(t)
+        if t is None:
+            flat += _NOTHING
+            continue
+        t = inner_contiguous(t, len(spec.shape))
+        keep.append(t)
+        flat += _row(t, spec)
+    offsets = launch.offsets.data_ptr() if launch.offsets is not None else 0
+    shape = [launch.batch, launch.tokens, launch.heads, launch.sequences, offsets]
+    _native.native().run(program.handle, flat, shape, torch.get_num_threads())
+    return out
