@@ -71,6 +71,10 @@ public:
     checkDefinition();
     if (options.until >= Phase::Normalize)
       checkExecutor(Phase::Normalize, "", normalizedExecutor, true, true);
+    if (options.until >= Phase::Chunk)
+      checkExecutor(Phase::Chunk, "chunk", [](const Subject &s) { return chunkedExecutor(s, false); }, true, false);
+    if (options.until >= Phase::Differentiate)
+      checkExecutor(Phase::Differentiate, "chunk", [](const Subject &s) { return chunkedExecutor(s, true); }, false, true);
     return rows;
   }
 

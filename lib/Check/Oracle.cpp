@@ -31,8 +31,17 @@ static llvm::Expected<double> lossAt(Operation *definition, const Problem &probl
 }
 
 // Fourth order: (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h.
+// Small beside the argument, whatever its scale.
+static double stepFor(const Tensor<double> &value) {
+  double squares = 0.0;
+  for (double x : value.data)
+    squares += x * x;
+  double size = std::sqrt(squares / value.size());
+  return 1e-3 * (size > 0.0 ? std::min(size, 1.0) : 1.0);
+}
+
 static llvm::Expected<double> slope(Operation *definition, const Problem &problem, const std::string &name, const Tensor<double> &along) {
-  constexpr double h = 1e-3;
+  const double h = stepFor(problem.values.at(name));
   const std::pair<double, double> stencil[] = {{1, 8}, {-1, -8}, {2, -1}, {-2, 1}};
   double sum = 0.0;
   for (auto [steps, weight] : stencil) {

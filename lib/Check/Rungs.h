@@ -26,7 +26,13 @@ llvm::Expected<std::shared_ptr<mlir::OwningOpRef<mlir::ModuleOp>>> compile(const
 /// largest error over the arguments.
 llvm::Expected<Distance> checkOracle(mlir::Operation *definition, const Problem &problem, uint64_t seed);
 
+/// Runs the `fla.program`; its gradients by tape, too.
 llvm::Expected<Executor> normalizedExecutor(const Subject &subject);
+/// Runs the forward `chunk.program` and, if `backward`, the reverse one.
+llvm::Expected<Executor> chunkedExecutor(const Subject &subject, bool backward);
+
+/// What later phases call an output.
+std::string outputName(size_t index, size_t count);
 
 } // namespace fla::check
 
