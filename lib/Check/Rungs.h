@@ -24,7 +24,7 @@ llvm::Expected<std::shared_ptr<mlir::OwningOpRef<mlir::ModuleOp>>> compile(const
 
 /// Central differences of the token loop: the oracle's own check. Returns the
 /// largest error over the arguments.
-llvm::Expected<Distance> checkOracle(mlir::Operation *definition, const Problem &problem, uint64_t seed);
+llvm::Expected<Distance> checkOracle(RecurrenceOp definition, const Problem &problem, uint64_t seed);
 
 /// Runs the `fla.program`; its gradients by tape, too.
 llvm::Expected<Executor> normalizedExecutor(const Subject &subject);

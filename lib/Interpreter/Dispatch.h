@@ -16,6 +16,7 @@ using Handled = llvm::Expected<bool>;
 
 template <class S> Handled evaluateArith(mlir::Operation *op, Environment<S> &env);
 template <class S> Handled evaluateFLA(mlir::Operation *op, Environment<S> &env);
+template <class S> Handled evaluateShapes(mlir::Operation *op, Environment<S> &env);
 template <class S> Handled evaluateChunk(mlir::Operation *op, Environment<S> &env);
 template <class S> Handled evaluateTile(mlir::Operation *op, Environment<S> &env);
 template <class S> Handled evaluateControl(mlir::Operation *op, Environment<S> &env);

@@ -73,7 +73,7 @@ template <class S> llvm::Error Environment<S>::set(Value value, Tensor<S> tensor
 }
 
 template <class S> static Handled evaluateAny(Operation *op, Environment<S> &env) {
-  for (auto part : {evaluateArith<S>, evaluateFLA<S>, evaluateChunk<S>, evaluateTile<S>, evaluateControl<S>}) {
+  for (auto part : {evaluateArith<S>, evaluateFLA<S>, evaluateShapes<S>, evaluateChunk<S>, evaluateTile<S>, evaluateControl<S>}) {
     Handled handled = part(op, env);
     if (!handled || *handled)
       return handled;

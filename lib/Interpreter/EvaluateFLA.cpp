@@ -37,53 +37,6 @@ template <class S> static Tensor<S> softmax(const Tensor<S> &value) {
   return result;
 }
 
-// A part that lacks the last axis counts as one element of it.
-template <class S> static Handled concat(ConcatOp op, Environment<S> &env, const Shape &shape) {
-  Tensor<S> result(shape);
-  int64_t width = shape.sizes.empty() ? 1 : shape.sizes.back(), column = 0;
-  int64_t rows = width == 0 ? 0 : result.size() / width;
-  for (Value part : op.getParts()) {
-    const Tensor<S> &source = env[part];
-    int64_t own = source.shape.rank() < shape.rank() ? 1 : source.shape.sizes.back();
-    if (column + own > width || source.size() != rows * own)
-      return llvm::createStringError("expected parts of " + llvm::Twine(width) + " elements in all, got more");
-    for (int64_t row = 0; row < rows; ++row)
-      for (int64_t i = 0; i < own; ++i)
-        result[row * width + column + i] = source[row * own + i];
-    column += own;
-  }
-  if (column != width)
-    return llvm::createStringError("expected parts of " + llvm::Twine(width) + " elements in all, got " + llvm::Twine(column));
-  return bind(op, env, result);
-}
-
-template <class S> static Handled rotate(RotateOp op, Environment<S> &env) {
-  const Tensor<S> &x = env[op.getValue()], &angle = env[op.getAngle()];
-  if (x.size() != 2 * angle.size())
-    return llvm::createStringError("expected an angle for each pair of elements");
-  Tensor<S> result(x.shape);
-  for (int64_t i = 0; i < angle.size(); ++i) {
-    S c = apply(Unary::Cos, angle[i]), s = apply(Unary::Sin, angle[i]);
-    result[2 * i] = x[2 * i] * c - x[2 * i + 1] * s;
-    result[2 * i + 1] = x[2 * i] * s + x[2 * i + 1] * c;
-  }
-  return bind(op, env, result);
-}
-
-template <class S> static Handled index(IndexOp op, Environment<S> &env, const Shape &shape) {
-  const Tensor<S> &value = env[op.getValue()];
-  int64_t position = op.getPosition(), axis = 0;
-  while (axis < int64_t(shape.rank()) && value.shape.names[axis] == shape.names[axis])
-    ++axis;
-  if (position >= value.shape.sizes[axis])
-    return llvm::createStringError("expected a position below " + llvm::Twine(value.shape.sizes[axis]) + ", got " + llvm::Twine(position));
-  Tensor<S> result(shape);
-  int64_t inner = value.shape.strides()[axis], extent = value.shape.sizes[axis];
-  for (int64_t i = 0; i < result.size(); ++i)
-    result[i] = value[((i / inner) * extent + position) * inner + i % inner];
-  return bind(op, env, result);
-}
-
 // Reads a version of the state: the vector's own axis is summed.
 template <class S> static Tensor<S> read(const Tensor<S> &state, const Tensor<S> &vector, llvm::StringRef kept) {
   Shape shape;
@@ -138,14 +91,6 @@ template <class S> Handled fla::interp::evaluateFLA(Operation *op, Environment<S
       .Case([&](SoftplusOp o) { return done(apply(Unary::Softplus, env[o.getValue()])); })
       .Case([&](LogAddExpOp o) { return done(apply(Binary::LogAddExp, env[o.getA()], env[o.getB()])); })
       .Case([&](AssumeOp o) { return done(env[o.getValue()]); })
-      .template Case<FlattenOp, RenameOp>([&](auto o) {
-        if (env[o.getValue()].size() != shape.count())
-          return Handled(llvm::createStringError("expected as many elements as the operand has"));
-        return done(reshape(env[o.getValue()], shape));
-      })
-      .Case([&](ConcatOp o) { return concat(o, env, shape); })
-      .Case([&](RotateOp o) { return rotate(o, env); })
-      .Case([&](IndexOp o) { return index(o, env, shape); })
       .Case([&](AffineOp o) { return affine(o, env); })
       .Case([&](ScanOp o) {
         return done(advance(o.getKind(), env[o.getState()], env[o.getDecay()], env[o.getInput()]));
