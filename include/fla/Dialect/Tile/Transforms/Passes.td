@@ -5,7 +5,7 @@
 include "mlir/Pass/PassBase.td"
 
 def SimplifyTiles : Pass<"fla-simplify-tiles", "::mlir::ModuleOp"> {
-  let summary = "Folds dots and sums over single-token chunks and hoists what no chunk changes";
+  let summary = "Removes duplicate tile operations and hoists what no chunk changes";
   let description = [{
     Runs canonicalisation, common subexpressions and loop-invariant code motion
     over kernels, so that what depends on parameters alone (a constant decay's
