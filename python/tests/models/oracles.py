@@ -151,7 +151,7 @@ def mamba3(q, k, v, g, dt, trap, angles, D=0.0, S=None, theta=None, kp=None, vp=
 
 
 def normalized_features(phi, q, k, v, scale, eps, S, z):
-    size = len(phi(k[0])) if len(k) else len(z)
+    size = len(phi(np.zeros(k.shape[1])))
     S, z, o = zeros(S, size, v.shape[1]), zeros(z, size), []
     for t in range(len(q)):
         S = S + outer(phi(k[t]), v[t])
