@@ -18,12 +18,13 @@
 namespace fla::runtime {
 namespace {
 
-/// Flushes subnormals to zero while it lives: decaying states would otherwise
-/// spend their tail in slow arithmetic. The caller's mode comes back after.
+/// Results below the normal numbers become zero while it lives: decaying states
+/// would otherwise spend their tail in slow arithmetic. Subnormal inputs still
+/// count. The caller's mode comes back after.
 class FlushSubnormals {
 public:
 #if defined(__x86_64__)
-  FlushSubnormals() : saved(_mm_getcsr()) { _mm_setcsr(saved | 0x8040); }
+  FlushSubnormals() : saved(_mm_getcsr()) { _mm_setcsr(saved | 0x8000); }
   ~FlushSubnormals() { _mm_setcsr(saved); }
 
 private:

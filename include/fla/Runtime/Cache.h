@@ -2,7 +2,7 @@
 //
 // One file an entry, named by the SHA-256 of all that the code depends on:
 //
-//   line 1: {"fla":1,"key":"<hex>","sha256":"<hex of the rest>","size":123}
+//   line 1: {"fla":1,"key":"<hex>","sha256":"<hex of the rest>","manifest_size":123}
 //   then:   the manifest, a JSON text of "manifest_size" bytes
 //   then:   the object file
 //

@@ -3,7 +3,9 @@
 
 namespace fla::cpu {
 
-int64_t Emitter::bytes(Type element) { return (storage(element).getIntOrFloatBitWidth() + 7) / 8; }
+int64_t Emitter::bytes(Type element) {
+  return isa<LLVM::LLVMPointerType>(element) ? 8 : (storage(element).getIntOrFloatBitWidth() + 7) / 8;
+}
 Type Emitter::storage(Type element) { return element.isInteger(1) ? IntegerType::get(element.getContext(), 8) : element; }
 int64_t Emitter::lanes(Type element) const {
   // Truth values travel with floats of four bytes.

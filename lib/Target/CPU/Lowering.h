@@ -79,8 +79,9 @@ private:
   void materialise(Value value, Tile to);
   void materialiseRow(Value value, Tile to, SmallVector<Value> &outer);
   bool isFlat(Value value);
-  void collectRow(Value value, ArrayRef<Value> outer, DenseMap<Value, Value> &row);
+  void collectRow(Value value, ArrayRef<Value> outer, DenseMap<Value, Value> &row, bool root = false);
   Value evaluate(Value value, const Spot &spot);
+  Value compute(Value value, const Spot &spot);
   Value evaluateBroadcast(Value operand, ArrayRef<int64_t> axes, Value result, const Spot &spot);
   Value evaluateValid(tile::ValidOp op, const Spot &spot);
   bool computesHere(Value value);

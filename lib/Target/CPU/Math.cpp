@@ -1,7 +1,8 @@
 //===- Math.cpp - elementary functions on vectors -------------------------===//
 //
-// Polynomials for exp, exp2, log, log1p, expm1, tanh, sin and cos of f32 and
-// exp of f64; everything else is left to LLVM's intrinsics and libm. Each keeps
+// Polynomials for exp, exp2, log, log1p, expm1, tanh, sin and cos of f32 and for
+// exp, exp2, log1p, expm1 and tanh of f64; the rest is left to LLVM's intrinsics
+// and libm. Each keeps
 // the special values: exp(-inf) is exactly 0, NaN stays NaN, nothing else
 // becomes NaN. Results below the smallest normal number are 0. Coefficients of
 // the f32 functions: Moshier, Cephes (expf, logf).
@@ -79,8 +80,9 @@ struct Formula {
     return finishExp(x, scale(expReduced(r), n), low, high);
   }
 
-  /// f32 only, as all that follow.
   Value log(Value x) {
+    if (isDouble())
+      return LLVM::LogOp::create(e.b, e.loc, type, x);
     // Subnormals are scaled up first; the mantissa then lies in [sqrt(1/2), sqrt(2)).
     Value tiny = e.cmp(FCmp::OLT, x, c(1.17549435e-38));
     Value scaled = e.select(tiny, e.mulf(x, c(8388608.0)), x);
@@ -154,13 +156,16 @@ Value emitFormula(Emitter &e, Operation *op, ValueRange x) {
     return f.exp2(x[0]);
   if (isa<math::RsqrtOp>(op))
     return e.divf(f.c(1.0), LLVM::SqrtOp::create(e.b, e.loc, f.type, x[0]));
+  if (isa<math::Log1pOp>(op))
+    return f.log1p(x[0]);
+  if (isa<math::ExpM1Op>(op))
+    return f.expm1(x[0]);
+  if (isa<math::TanhOp>(op))
+    return f.tanh(x[0]);
   if (element.isF64())
     return {};
   return llvm::TypeSwitch<Operation *, Value>(op)
       .Case([&](math::LogOp) { return f.log(x[0]); })
-      .Case([&](math::Log1pOp) { return f.log1p(x[0]); })
-      .Case([&](math::ExpM1Op) { return f.expm1(x[0]); })
-      .Case([&](math::TanhOp) { return f.tanh(x[0]); })
       .Case([&](math::SinOp) { return emitSinCos(e, x[0], false); })
       .Case([&](math::CosOp) { return emitSinCos(e, x[0], true); })
       .Default(Value());
@@ -176,8 +181,25 @@ Value emitLogAddExp(Emitter &e, Value x, Value y) {
   Value m = e.maxf(x, y), infinite = e.cmp(FCmp::OEQ, f.abs(m), f.c(kInf));
   Value low = LLVM::MinimumOp::create(e.b, e.loc, f.type, x, y);
   Value t = f.exp(e.subf(low, m));
-  Value l = f.isDouble() ? math::Log1pOp::create(e.b, e.loc, t).getResult() : f.log1p(t);
-  return e.select(infinite, m, e.addf(m, l));
+  return e.select(infinite, m, e.addf(m, f.log1p(t)));
+}
+
+/// True for operations that LLVM takes on vectors (some as a call for each lane).
+static bool hasVectorForm(Operation *op) {
+  return isa<math::AbsFOp, math::AbsIOp, math::CeilOp, math::CopySignOp, math::CosOp, math::ExpOp, math::Exp2Op, math::FloorOp, math::FmaOp,
+             math::LogOp, math::Log10Op, math::Log2Op, math::PowFOp, math::RoundOp, math::RoundEvenOp, math::SinOp, math::SqrtOp,
+             math::TruncOp>(op);
+}
+
+/// Functions that only libm has: one call for each lane.
+static Value emitByLane(Emitter &e, Operation *op, ValueRange operands, VectorType type) {
+  Value result = LLVM::PoisonOp::create(e.b, e.loc, type);
+  for (int64_t lane = 0; lane < type.getDimSize(0); ++lane) {
+    SmallVector<Value> scalars = llvm::map_to_vector(operands, [&](Value x) { return e.extract(x, lane); });
+    Value one = emitElementwise(e, op, scalars, 1);
+    result = LLVM::InsertElementOp::create(e.b, e.loc, result, one, e.index(lane));
+  }
+  return result;
 }
 
 Value emitElementwise(Emitter &e, Operation *op, ValueRange operands, int64_t width) {
@@ -200,6 +222,8 @@ Value emitElementwise(Emitter &e, Operation *op, ValueRange operands, int64_t wi
       return arith::ExtUIOp::create(e.b, e.loc, result, operands[0]);
     return arith::ExtSIOp::create(e.b, e.loc, result, operands[0]);
   }
+  if (width > 1 && op->getDialect()->getNamespace() == "math" && !hasVectorForm(op))
+    return emitByLane(e, op, operands, cast<VectorType>(result));
   OperationState state(e.loc, op->getName());
   state.addOperands(operands);
   state.addTypes(result);

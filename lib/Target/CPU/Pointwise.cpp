@@ -29,8 +29,8 @@ bool Lowering::isFlat(Value value) {
 }
 
 /// Evaluates, once for a row, the broadcasts that do not change along it.
-void Lowering::collectRow(Value value, ArrayRef<Value> outer, DenseMap<Value, Value> &row) {
-  if (!isa<RankedTensorType>(value.getType()) || !computesHere(value) || row.contains(value))
+void Lowering::collectRow(Value value, ArrayRef<Value> outer, DenseMap<Value, Value> &row, bool root) {
+  if (!isa<RankedTensorType>(value.getType()) || !(root || computesHere(value)) || row.contains(value))
     return;
   Operation *op = value.getDefiningOp();
   auto broadcast = dyn_cast<tile::BroadcastOp>(op);
@@ -76,6 +76,11 @@ Value Lowering::evaluate(Value value, const Spot &spot) {
     Value at = spot.flat ? spot.index.front() : e.offset(from.shape, spot.index);
     return e.load(e.at(from.base, at, from.element), from.element, spot.width);
   }
+  return compute(value, spot);
+}
+
+/// The value from its operands, even if it has a place.
+Value Lowering::compute(Value value, const Spot &spot) {
   Operation *op = value.getDefiningOp();
   if (auto broadcast = dyn_cast<tile::BroadcastOp>(op))
     return evaluateBroadcast(broadcast.getValue(), broadcast.getAxes(), value, spot);
@@ -103,7 +108,7 @@ void Lowering::materialise(Value value, Tile to) {
     e.columns(to.size(), to.element, [&](Value i, int64_t width) {
       spot.index.assign({i});
       spot.width = width;
-      e.store(evaluate(value, spot), e.at(to.base, i, to.element));
+      e.store(compute(value, spot), e.at(to.base, i, to.element));
     });
     return;
   }
@@ -122,14 +127,14 @@ void Lowering::materialiseRow(Value value, Tile to, SmallVector<Value> &outer) {
     return;
   }
   DenseMap<Value, Value> row;
-  collectRow(value, outer, row);
+  collectRow(value, outer, row, /*root=*/true);
   SmallVector<Value> first(outer);
   first.push_back(e.index(0));
   Value base = e.at(to.base, e.offset(to.shape, first), to.element);
   e.columns(to.shape.back(), to.element, [&](Value j, int64_t width) {
     Spot spot{outer, width, false, &row};
     spot.index.push_back(j);
-    e.store(evaluate(value, spot), e.at(base, j, to.element));
+    e.store(compute(value, spot), e.at(base, j, to.element));
   });
 }
 
