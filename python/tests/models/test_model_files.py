@@ -50,6 +50,8 @@ def test_oracle_has_the_definitions_arguments_and_defaults(stem):
 
 
 @every_definition
-def test_table_of_definitions_lists_it(stem):
-    table = (signature.MODELS.parents[1] / "docs" / "definitions.md").read_text()
-    assert f"`{stem}`" in table
+def test_table_of_definitions_lists_it_with_its_arguments(stem):
+    table = (signature.MODELS.parents[1] / "docs" / "definitions.md").read_text().splitlines()
+    row = next(line for line in table if line.startswith(f"| [`{stem}`]"))
+    names = re.findall(r"`\[?(\w+)(?:=[^`]*)?`", row.split("|")[-3])
+    assert names == [argument.name for argument in signature.read(stem).arguments]
