@@ -18,8 +18,8 @@
 fla.recurrence @precond_gated_delta_rule state(%S : !S, %A : !K) (
     %q : !K, %k : !K {unit}, %v : !V, %g_atk : f64 {max = 0.0}, %g : f64 {max = 0.0},
     %beta_atk : f64 {min = 0.0, max = 1.0}, %beta : f64 {min = 0.0, max = 1.0},
-    %log_atk_scale : f64 {param, default = -0.2}, %scale : f64 {value, default = 1.0},
-    %x : f64 {value, min = 1.0, default = 1.5}, %eps : f64 {value, min = 0.0, default = 1.0e-6}) {
+    %scale : f64 {value, default = 1.0}, %x : f64 {value, min = 1.0, default = 1.5},
+    %eps : f64 {value, min = 0.0, default = 1.0e-6}, %log_atk_scale : f64 {param, default = -0.2}) {
   // A: a decaying mean of the squared keys, the curvature's diagonal.
   %ga = math.exp %g_atk : f64
   %A0 = fla.gate %A, %ga : !K, f64
