@@ -8,18 +8,249 @@
 #include "fla/Dialect/FLA/Transforms/Passes.h"
 #include "fla/Dialect/Tile/IR/Tile.h"
 #include "fla/Dialect/Tile/Transforms/Passes.h"
+#include "fla/Target/CPU/CPU.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
 using namespace fla;
 
+//===----------------------------------------------------------------------===//
+// Phases
+//===----------------------------------------------------------------------===//
+
+static constexpr StringLiteral kPhases[] = {"define", "normalize", "chunk", "differentiate", "kernelize", "target"};
+
+StringRef fla::phaseName(Phase phase) { return kPhases[static_cast<int>(phase)]; }
+
+std::optional<Phase> fla::parsePhase(StringRef name) {
+  for (auto [i, phase] : llvm::enumerate(kPhases))
+    if (phase == name)
+      return static_cast<Phase>(i);
+  return std::nullopt;
+}
+
+static void cleanUp(OpPassManager &pm) {
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+static void addNormalize(OpPassManager &pm, const CompileOptions &options) {
+  SpecializeRecurrenceOptions specialize;
+  specialize.absent.assign(options.absent.begin(), options.absent.end());
+  pm.addPass(createSpecializeRecurrence(specialize));
+  pm.addPass(createCSEPass());
+  pm.addPass(createNormalizeRecurrence());
+  cleanUp(pm);
+}
+
+static void addChunk(OpPassManager &pm) {
+  pm.addPass(createFormChunks());
+  cleanUp(pm);
+}
+
+static void addDifferentiate(OpPassManager &pm, const CompileOptions &options) {
+  if (!options.backward)
+    return;
+  DifferentiateOptions differentiate;
+  if (!options.forward)
+    differentiate.forward = options.saveStates ? "drop" : "replay";
+  pm.addPass(createDifferentiate(differentiate));
+  cleanUp(pm);
+}
+
+static void addKernelize(OpPassManager &pm, const CompileOptions &options) {
+  KernelizeOptions kernelize;
+  for (auto &entry : options.dims)
+    kernelize.dims.push_back((entry.getKey() + ":" + Twine(entry.getValue())).str());
+  for (auto &entry : options.dtypes)
+    kernelize.dtypes.push_back((entry.getKey() + ":" + entry.getValue()).str());
+  kernelize.dtype = options.dtype;
+  kernelize.chunk = options.form == "recurrent" ? 1 : options.chunk;
+  kernelize.saveStates = options.forward && options.saveStates;
+  pm.addPass(createKernelize(kernelize));
+  pm.addPass(createSimplifyTiles());
+}
+
+void fla::buildPipeline(OpPassManager &pm, const CompileOptions &options) {
+  if (options.until >= Phase::Normalize)
+    addNormalize(pm, options);
+  if (options.until >= Phase::Chunk)
+    addChunk(pm);
+  if (options.until >= Phase::Differentiate)
+    addDifferentiate(pm, options);
+  if (options.until >= Phase::Kernelize)
+    addKernelize(pm, options);
+  if (options.until >= Phase::Target)
+    pm.addPass(createConvertTileToLLVM());
+}
+
+LogicalResult fla::runPhases(ModuleOp module, const CompileOptions &options) {
+  PassManager pm(module.getContext());
+  pm.enableVerifier(true);
+  buildPipeline(pm, options);
+  return pm.run(module);
+}
+
+//===----------------------------------------------------------------------===//
+// Options as text
+//===----------------------------------------------------------------------===//
+
+static llvm::Error badOption(const Twine &text) { return llvm::createStringError("option " + text); }
+
+static llvm::Error readOption(StringRef key, const llvm::json::Value &value, CompileOptions &options) {
+  auto string = value.getAsString();
+  auto requireString = [&](std::string &into) -> llvm::Error {
+    if (!string)
+      return badOption("'" + key + "': expected a string");
+    into = string->str();
+    return llvm::Error::success();
+  };
+  if (key == "target" || key == "entry" || key == "dtype" || key == "form")
+    return requireString(key == "target" ? options.target : key == "entry" ? options.entry : key == "dtype" ? options.dtype : options.form);
+  if (key == "dims" || key == "dtypes") {
+    auto *object = value.getAsObject();
+    if (!object)
+      return badOption("'" + key + "': expected an object");
+    for (auto &entry : *object) {
+      auto number = entry.second.getAsInteger();
+      auto text = entry.second.getAsString();
+      if (key == "dims" && number)
+        options.dims[entry.first] = *number;
+      else if (key == "dtypes" && text)
+        options.dtypes[entry.first] = text->str();
+      else
+        return badOption("'" + key + "': expected " + (key == "dims" ? "integers" : "strings"));
+    }
+    return llvm::Error::success();
+  }
+  if (key == "absent") {
+    auto *array = value.getAsArray();
+    if (!array)
+      return badOption("'absent': expected an array of names");
+    for (const llvm::json::Value &name : *array)
+      options.absent.push_back(name.getAsString().value_or("").str());
+    return llvm::Error::success();
+  }
+  if (key == "chunk") {
+    auto number = value.getAsInteger();
+    if (!number)
+      return badOption("'chunk': expected an integer");
+    options.chunk = *number;
+    return llvm::Error::success();
+  }
+  if (key == "direction" && string && (*string == "forward" || *string == "backward" || *string == "both")) {
+    options.forward = *string != "backward";
+    options.backward = *string != "forward";
+    return llvm::Error::success();
+  }
+  if (key == "states" && string && (*string == "save" || *string == "recompute")) {
+    options.saveStates = *string == "save";
+    return llvm::Error::success();
+  }
+  if (key == "until" && string && parsePhase(*string)) {
+    options.until = *parsePhase(*string);
+    return llvm::Error::success();
+  }
+  if (key == "direction" || key == "states" || key == "until")
+    return badOption("'" + key + "': unexpected value; see fla-c/fla.h");
+  return badOption("'" + key + "' is unknown; see fla-c/fla.h");
+}
+
+llvm::Error fla::checkOptions(const CompileOptions &options) {
+  if (options.target != "cpu")
+    return badOption("'target': expected 'cpu', got '" + options.target + "'");
+  if (options.form != "chunk" && options.form != "recurrent")
+    return badOption("'form': expected 'chunk' or 'recurrent', got '" + options.form + "'");
+  return llvm::Error::success();
+}
+
+llvm::Expected<CompileOptions> fla::parseOptions(StringRef json) {
+  CompileOptions options;
+  auto parsed = llvm::json::parse(json.empty() ? "{}" : json);
+  if (!parsed)
+    return parsed.takeError();
+  auto *object = parsed->getAsObject();
+  if (!object)
+    return llvm::createStringError("expected options as a JSON object");
+  for (auto &entry : *object)
+    if (llvm::Error error = readOption(entry.first, entry.second, options))
+      return std::move(error);
+  if (llvm::Error error = checkOptions(options))
+    return std::move(error);
+  return options;
+}
+
+//===----------------------------------------------------------------------===//
+// fla-opt --fla-compile
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
+  Option<std::string> target{*this, "target", llvm::cl::desc("target: cpu"), llvm::cl::init("cpu")};
+  ListOption<std::string> dims{*this, "dims", llvm::cl::desc("sizes, as K:128,V:128")};
+  Option<std::string> dtype{*this, "dtype", llvm::cl::desc("storage type: f64, f32, bf16, f16"), llvm::cl::init("f32")};
+  Option<std::string> form{*this, "form", llvm::cl::desc("chunk or recurrent"), llvm::cl::init("chunk")};
+  Option<bool> grad{*this, "grad", llvm::cl::desc("compile the backward too"), llvm::cl::init(true)};
+  ListOption<std::string> absent{*this, "absent", llvm::cl::desc("inputs that take their default")};
+  Option<int64_t> chunk{*this, "chunk", llvm::cl::desc("tokens a chunk, 0 to choose"), llvm::cl::init(0)};
+  Option<bool> saveStates{*this, "save-states", llvm::cl::desc("the forward saves states for the backward"), llvm::cl::init(false)};
+  Option<std::string> until{*this, "until", llvm::cl::desc("last phase: define, normalize, chunk, differentiate, kernelize, target"),
+                            llvm::cl::init("target")};
+};
+} // namespace
+
+static LogicalResult readPipelineOptions(const PipelineOptions &given, CompileOptions &options) {
+  auto fail = [](const Twine &text) {
+    llvm::errs() << "fla-compile: " << text << "\n";
+    return failure();
+  };
+  for (StringRef entry : given.dims) {
+    auto [name, number] = entry.split(':');
+    if (number.getAsInteger(10, options.dims[name]))
+      return fail("expected dims as NAME:SIZE, got '" + entry + "'");
+  }
+  options.target = given.target;
+  options.dtype = given.dtype;
+  options.form = given.form;
+  options.backward = given.grad;
+  options.absent.assign(given.absent.begin(), given.absent.end());
+  options.chunk = given.chunk;
+  options.saveStates = given.saveStates;
+  auto phase = parsePhase(given.until);
+  if (!phase)
+    return fail("expected until = define, normalize, chunk, differentiate, kernelize or target, got '" + given.until + "'");
+  options.until = *phase;
+  if (llvm::Error error = checkOptions(options))
+    return fail(llvm::toString(std::move(error)));
+  return success();
+}
+
+namespace {
+/// Reports options that make no sense when the pipeline runs.
+struct RejectOptions : PassWrapper<RejectOptions, OperationPass<ModuleOp>> {
+  void runOnOperation() override { signalPassFailure(); }
+};
+} // namespace
+
 void fla::registerDialects(DialectRegistry &registry) {
   registry.insert<FLADialect, chunk::ChunkDialect, tile::TileDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect,
-                  tensor::TensorDialect>();
+                  tensor::TensorDialect, LLVM::LLVMDialect, vector::VectorDialect>();
 }
+
 void fla::registerPasses() {
   registerFLAPasses();
   registerFLAToChunkPasses();
   registerChunkPasses();
   registerChunkToTilePasses();
   registerTilePasses();
+  registerConvertTileToLLVM();
+  PassPipelineRegistration<PipelineOptions>("fla-compile", "Compiles definitions up to a phase", [](OpPassManager &pm, const PipelineOptions &given) {
+    CompileOptions options;
+    if (failed(readPipelineOptions(given, options)))
+      pm.addPass(std::make_unique<RejectOptions>());
+    else
+      buildPipeline(pm, options);
+  });
 }

@@ -37,6 +37,9 @@ struct CompileOptions {
 /// Reads the JSON of the C API (see fla-c/fla.h).
 llvm::Expected<CompileOptions> parseOptions(llvm::StringRef json);
 
+/// Options that no phase can honour.
+llvm::Error checkOptions(const CompileOptions &options);
+
 void registerDialects(mlir::DialectRegistry &registry);
 void registerPasses();
 

@@ -105,10 +105,23 @@ LogicalResult ReverseProgram::build() {
 
 namespace {
 struct Differentiate : fla::impl::DifferentiateBase<Differentiate> {
+  using DifferentiateBase::DifferentiateBase;
+
   void runOnOperation() override {
-    for (auto program : llvm::make_early_inc_range(getOperation().getOps<chunk::ProgramOp>()))
-      if (!program.getReverse() && failed(ReverseProgram(program).build()))
+    if (forward != "keep" && forward != "drop" && forward != "replay") {
+      getOperation().emitError() << "expected forward = keep, drop or replay, got " << forward.getValue();
+      return signalPassFailure();
+    }
+    for (auto program : llvm::make_early_inc_range(getOperation().getOps<chunk::ProgramOp>())) {
+      if (program.getReverse())
+        continue;
+      if (failed(ReverseProgram(program).build()))
         return signalPassFailure();
+      if (forward == "drop")
+        program.erase();
+      else if (forward == "replay")
+        program->setAttr("replay", UnitAttr::get(&getContext()));
+    }
   }
 };
 } // namespace

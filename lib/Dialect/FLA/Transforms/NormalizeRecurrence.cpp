@@ -11,6 +11,7 @@
 #include "FlatForm.h"
 #include "ProgramBuilder.h"
 #include "StepAnalysis.h"
+#include "fla/Analysis/RecurrenceClass.h"
 #include "fla/Dialect/FLA/Transforms/Passes.h"
 
 using namespace mlir;
@@ -147,8 +148,14 @@ namespace {
 struct NormalizeRecurrence : fla::impl::NormalizeRecurrenceBase<NormalizeRecurrence> {
   void runOnOperation() override {
     for (RecurrenceOp recurrence : llvm::make_early_inc_range(getOperation().getOps<RecurrenceOp>())) {
-      if (failed(normalizeRecurrence(recurrence)))
+      auto program = normalizeRecurrence(recurrence);
+      if (failed(program))
         return signalPassFailure();
+      SmallVector<Attribute> classes;
+      for (BlockArgument state : program->getStates())
+        classes.push_back(StringAttr::get(&getContext(), program->getArgName(state.getArgNumber()) + ": " +
+                                                             classify(*program, state.getArgNumber()).describe()));
+      (*program)->setAttr("class", ArrayAttr::get(&getContext(), classes));
       recurrence.erase();
     }
   }

@@ -12,6 +12,8 @@ def Differentiate : Pass<"fla-differentiate", "::mlir::ModuleOp"> {
     states saved at its start, and carries the gradients of the states.
     Example: test/Dialect/Chunk/Transforms/differentiate.mlir.
   }];
+  let options = [Option<"forward", "forward", "std::string", "\"keep\"",
+    "what becomes of the forward program: keep, drop, or replay (it only recomputes the states)">];
   let dependentDialects = ["::fla::chunk::ChunkDialect"];
 }
 
