@@ -5,7 +5,7 @@ using namespace mlir;
 using namespace fla;
 using namespace fla::check;
 
-CompileOptions Subject::compileOptions(Phase until) const {
+CompileOptions Subject::compileOptions(Phase until, bool forward, bool backward) const {
   RecurrenceOp named = definition; // accessors of operations are not const
   CompileOptions options;
   options.entry = named.getSymName().str();
@@ -13,11 +13,13 @@ CompileOptions Subject::compileOptions(Phase until) const {
   options.dtype = dtype;
   options.form = form;
   options.absent = absent;
+  options.forward = forward;
+  options.backward = backward;
   options.until = until;
   return options;
 }
 
-llvm::Expected<std::shared_ptr<OwningOpRef<ModuleOp>>> check::compile(const Subject &subject, Phase until) {
+llvm::Expected<std::shared_ptr<OwningOpRef<ModuleOp>>> check::compile(const Subject &subject, Phase until, bool forward, bool backward) {
   RecurrenceOp definition = subject.definition;
   auto module = std::make_shared<OwningOpRef<ModuleOp>>(ModuleOp::create(definition.getLoc()));
   (*module)->push_back(definition->clone());
@@ -28,7 +30,7 @@ llvm::Expected<std::shared_ptr<OwningOpRef<ModuleOp>>> check::compile(const Subj
     diagnostics += diagnostic.str();
     return success();
   });
-  if (failed(runPhases(**module, subject.compileOptions(until))))
+  if (failed(runPhases(**module, subject.compileOptions(until, forward, backward))))
     return llvm::createStringError(diagnostics.empty() ? "the compiler failed without a diagnostic" : diagnostics);
   return module;
 }

@@ -5,8 +5,16 @@ using namespace mlir;
 using namespace fla;
 using namespace fla::check;
 
-static constexpr double kExact = 1e-10;  // float64 executors of every phase
 static constexpr double kMeasured = 1e-8; // central differences
+
+// Results rounded to 16 bits carry that rounding; inside everything is wider.
+static double tolerance(llvm::StringRef dtype, bool backward) {
+  if (dtype == "f64")
+    return 1e-10;
+  if (dtype == "f32")
+    return backward ? 3e-5 : 1e-5;
+  return dtype == "bf16" ? 2.5e-3 : 5e-4;
+}
 
 //===----------------------------------------------------------------------===//
 // Cases
@@ -64,36 +72,47 @@ public:
       : definition(definition), options(options), onRow(onRow), dims(chooseDims(definition, options.dims)) {}
 
   std::vector<Row> run() {
-    if (llvm::Error error = solveCases()) {
-      fail({"define", "forward", "", "f64", "", 0.0, kMeasured, ""}, std::move(error));
+    auto cases = solveCases("f64");
+    if (!cases) {
+      fail({"define", "forward", "", "f64", "", 0.0, kMeasured, ""}, cases.takeError());
       return rows;
     }
     checkDefinition();
     if (options.until >= Phase::Normalize)
-      checkExecutor(Phase::Normalize, "", normalizedExecutor, true, true);
+      checkBoth(Phase::Normalize, *cases, normalizedExecutor);
     if (options.until >= Phase::Chunk)
-      checkExecutor(Phase::Chunk, "chunk", [](const Subject &s) { return chunkedExecutor(s, false); }, true, false);
+      check(Phase::Chunk, "chunk", false, *cases, [](const Subject &s) { return chunkedExecutor(s, false); });
     if (options.until >= Phase::Differentiate)
-      checkExecutor(Phase::Differentiate, "chunk", [](const Subject &s) { return chunkedExecutor(s, true); }, false, true);
+      check(Phase::Differentiate, "chunk", true, *cases, [](const Subject &s) { return chunkedExecutor(s, true); });
+    if (options.until >= Phase::Kernelize)
+      for (const std::string &form : options.forms)
+        checkKernels(form, *cases);
+    if (options.until >= Phase::Target)
+      for (const std::string &dtype : options.dtypes)
+        checkTarget(dtype);
     return rows;
   }
 
 private:
+  using Executors = std::map<std::vector<std::string>, Executor>;
   using MakeExecutor = llvm::function_ref<llvm::Expected<Executor>(const Subject &)>;
 
-  llvm::Error solveCases() {
+  /// The problems as a caller with this type in memory poses them, solved.
+  llvm::Expected<std::vector<Solved>> solveCases(llvm::StringRef dtype) {
+    std::vector<Solved> solved;
     uint64_t seed = options.seed;
     for (const Case &kind : ladderCases(definition, options.quick)) {
       auto problem = makeProblem(definition, kind, dims, seed++);
       if (!problem)
         return problem.takeError();
-      auto answer = solveByTape(definition, *problem);
+      Problem rounded = roundProblem(definition, std::move(*problem), dtype);
+      auto answer = solveByTape(definition, rounded);
       if (!answer)
         return answer.takeError();
       dropRuntimeValues(*answer);
-      solved.push_back({kind, std::move(*problem), std::move(*answer)});
+      solved.push_back({kind, std::move(rounded), std::move(*answer)});
     }
-    return llvm::Error::success();
+    return solved;
   }
 
   // A number for all heads has no gradient.
@@ -129,29 +148,56 @@ private:
     add(std::move(row));
   }
 
-  /// Rows of the directions that an executor computes.
-  void checkExecutor(Phase phase, llvm::StringRef form, MakeExecutor make, bool forward, bool backward) {
-    Row ahead{phaseName(phase).str(), "forward", form.str(), "f64", "", 0.0, kExact, ""}, back = ahead;
-    back.direction = "backward";
-    Distance results, gradients;
-    if (llvm::Error error = runCases(form, make, results, gradients)) {
-      (forward ? ahead : back).failure = llvm::toString(std::move(error));
-      return add(forward ? ahead : back);
-    }
-    for (auto [wanted, row, worst] : {std::tuple(forward, &ahead, &results), std::tuple(backward, &back, &gradients)}) {
-      row->error = worst->error;
-      row->worst = worst->where;
-      if (wanted)
-        add(*row);
-    }
+  void checkKernels(const std::string &form, const std::vector<Solved> &cases) {
+    for (bool backward : {false, true})
+      check(Phase::Kernelize, form, backward, cases, [=](const Subject &s) { return kernelizedExecutor(s, backward); });
   }
 
-  llvm::Error runCases(llvm::StringRef form, MakeExecutor make, Distance &results, Distance &gradients) {
-    std::map<std::vector<std::string>, Executor> executors;
-    for (const Solved &one : solved) {
+  void checkTarget(const std::string &dtype) {
+    auto cases = solveCases(dtype);
+    if (!cases)
+      return fail({"target", "forward", "", dtype, "", 0.0, tolerance(dtype, false), ""}, cases.takeError());
+    for (const std::string &form : options.forms)
+      for (bool backward : {false, true})
+        check(Phase::Target, form, backward, *cases, [=](const Subject &s) { return jitExecutor(s, backward); }, dtype);
+  }
+
+  /// One executor that computes results and gradients.
+  void checkBoth(Phase phase, const std::vector<Solved> &cases, MakeExecutor make) {
+    Executors executors;
+    auto shared = [&](const Subject &subject) -> llvm::Expected<Executor> {
+      auto [it, isNew] = executors.try_emplace(subject.absent);
+      if (isNew) {
+        auto executor = make(subject);
+        if (!executor)
+          return executor.takeError();
+        it->second = std::move(*executor);
+      }
+      return it->second;
+    };
+    check(phase, "", false, cases, shared);
+    check(phase, "", true, cases, shared);
+  }
+
+  /// One row: the largest error of a direction over all cases.
+  void check(Phase phase, llvm::StringRef form, bool backward, const std::vector<Solved> &cases, MakeExecutor make, llvm::StringRef dtype = "f64") {
+    Row row{phaseName(phase).str(), backward ? "backward" : "forward", form.str(), dtype.str(), "", 0.0, tolerance(dtype, backward), ""};
+    Subject subject{definition, dims, {}, form.empty() ? "chunk" : form.str(), dtype.str()};
+    Distance worst;
+    if (llvm::Error error = runCases(subject, backward, cases, make, worst))
+      return fail(std::move(row), std::move(error));
+    row.error = worst.error;
+    row.worst = worst.where;
+    add(std::move(row));
+  }
+
+  llvm::Error runCases(Subject subject, bool backward, const std::vector<Solved> &cases, MakeExecutor make, Distance &worst) {
+    Executors executors; // one for each set of inputs that are left out
+    for (const Solved &one : cases) {
       auto [it, isNew] = executors.try_emplace(one.kind.absent);
       if (isNew) {
-        auto executor = make(Subject{definition, dims, one.kind.absent, form.empty() ? "chunk" : form.str(), "f64"});
+        subject.absent = one.kind.absent;
+        auto executor = make(subject);
         if (!executor)
           return executor.takeError();
         it->second = std::move(*executor);
@@ -159,9 +205,8 @@ private:
       auto answer = it->second(one.problem);
       if (!answer)
         return answer.takeError();
-      Distance ahead = compareForward(*answer, one.answer), back = compareGradients(*answer, one.answer);
-      results.include(ahead.error, one.kind.name() + ": " + ahead.where);
-      gradients.include(back.error, one.kind.name() + ": " + back.where);
+      Distance own = backward ? compareGradients(*answer, one.answer) : compareForward(*answer, one.answer);
+      worst.include(own.error, one.kind.name() + ": " + own.where);
     }
     return llvm::Error::success();
   }
@@ -170,7 +215,6 @@ private:
   const LadderOptions &options;
   llvm::function_ref<void(const Row &)> onRow;
   Sizes dims;
-  std::vector<Solved> solved;
   std::vector<Row> rows;
 };
 
