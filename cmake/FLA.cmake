@@ -64,3 +64,15 @@ function(fla_tablegen target file)
   add_public_tablegen_target(${target})
   set_property(GLOBAL APPEND PROPERTY FLA_GENERATED_HEADERS ${target})
 endfunction()
+
+# Identity of this build's sources, under which compiled artefacts are cached.
+file(GLOB_RECURSE FLA_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/lib/*.cpp ${CMAKE_SOURCE_DIR}/lib/*.h
+     ${CMAKE_SOURCE_DIR}/include/*.h ${CMAKE_SOURCE_DIR}/include/*.td)
+set(FLA_SOURCE_HASHES "")
+foreach(source IN LISTS FLA_SOURCES)
+  file(SHA256 ${source} hash)
+  string(APPEND FLA_SOURCE_HASHES ${hash})
+endforeach()
+string(SHA256 FLA_BUILD_ID "${FLA_SOURCE_HASHES}")
+string(SUBSTRING ${FLA_BUILD_ID} 0 16 FLA_BUILD_ID)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${FLA_SOURCES})

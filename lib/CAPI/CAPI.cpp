@@ -1,0 +1,110 @@
+//===- CAPI.cpp - the C API of libfla -------------------------------------===//
+#include "Compiler.h"
+#include "fla-c/fla.h"
+#include "fla/Dialect/FLA/IR/FLA.h"
+#include <cstdlib>
+#include <cstring>
+
+using namespace fla;
+using namespace fla::capi;
+
+struct FlaProgram {
+  std::unique_ptr<Program> program;
+};
+
+static thread_local std::string lastError;
+
+static char *duplicate(llvm::StringRef text) {
+  char *copy = static_cast<char *>(malloc(text.size() + 1));
+  if (copy) {
+    memcpy(copy, text.data(), text.size());
+    copy[text.size()] = 0;
+  }
+  return copy;
+}
+
+static std::nullptr_t fail(llvm::Error error) {
+  lastError = llvm::toString(std::move(error));
+  return nullptr;
+}
+
+static llvm::StringRef orEmpty(const char *text) { return text ? text : ""; }
+
+const char *fla_version(void) { return FLA_VERSION; }
+const char *fla_last_error(void) { return lastError.c_str(); }
+void fla_string_free(char *text) { free(text); }
+int64_t fla_compilations(void) { return numCompilations(); }
+
+char *fla_phase(const char *text, const char *optionsText) {
+  auto options = parseOptions(orEmpty(optionsText));
+  if (!options)
+    return fail(options.takeError());
+  auto source = Source::parse(orEmpty(text), options->entry);
+  if (!source)
+    return fail(source.takeError());
+  if (llvm::Error error = (*source)->run([&] { return runPhases((*source)->getModule(), *options); }))
+    return fail(std::move(error));
+  std::string ir;
+  llvm::raw_string_ostream os(ir);
+  (*source)->getModule().print(os);
+  return duplicate(ir);
+}
+
+FlaProgram *fla_compile(const char *source, const char *options) {
+  auto program = compile(orEmpty(source), orEmpty(options));
+  if (!program)
+    return fail(program.takeError());
+  return new FlaProgram{std::move(*program)};
+}
+
+void fla_program_free(FlaProgram *program) { delete program; }
+const char *fla_program_manifest(const FlaProgram *program) { return program->program->manifest.c_str(); }
+
+char *fla_describe(const char *source, const char *options) {
+  auto facts = describe(orEmpty(source), orEmpty(options));
+  if (!facts)
+    return fail(facts.takeError());
+  return duplicate(std::string(llvm::formatv("{0}", *facts)));
+}
+
+//===----------------------------------------------------------------------===//
+// Running
+//===----------------------------------------------------------------------===//
+
+static llvm::Error checkCall(const Program &program, const FlaTensor *tensors, int64_t numTensors, const FlaShape *shape) {
+  if (!tensors || !shape || numTensors != static_cast<int64_t>(program.names.size()))
+    return llvm::createStringError("expected " + llvm::Twine(program.names.size()) + " tensors, got " + llvm::Twine(numTensors));
+  for (int64_t i = 0; i < numTensors; ++i) {
+    int64_t heads = tensors[i].heads;
+    if (tensors[i].data && heads > 0 && shape->heads % heads != 0)
+      return llvm::createStringError("expected a head count of '" + program.names[i] + "' that divides " + llvm::Twine(shape->heads) + ", got " +
+                                     llvm::Twine(heads));
+  }
+  return llvm::Error::success();
+}
+
+int fla_run(const FlaProgram *handle, const FlaTensor *tensors, int64_t numTensors, const FlaShape *given, int64_t numThreads) {
+  const Program &program = *handle->program;
+  if (llvm::Error error = checkCall(program, tensors, numTensors, given)) {
+    fail(std::move(error));
+    return 1;
+  }
+  runtime::Shape shape{given->batch, given->tokens, given->heads, given->num_sequences, given->cu_seqlens};
+  if (std::string problem = runtime::checkShape(shape); !problem.empty()) {
+    lastError = problem;
+    return 1;
+  }
+  for (const Call &call : program.calls) {
+    std::vector<runtime::Buffer> buffers;
+    for (int64_t index : call.arguments) {
+      const FlaTensor &t = tensors[index];
+      int64_t group = t.heads > 0 ? given->heads / t.heads : 1;
+      buffers.push_back({t.data, t.stride_batch, t.stride_token, t.stride_head, group > 0 ? group : 1});
+    }
+    if (!runtime::launch(call.kernel, buffers.data(), shape, numThreads)) {
+      lastError = "no memory for the workspace of a kernel";
+      return 1;
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,176 @@
+//===- Compiler.cpp - from source text to a loaded program ----------------===//
+#include "Compiler.h"
+#include "fla-c/fla.h"
+#include "fla/Dialect/Tile/IR/Tile.h"
+#include "fla/Runtime/Cache.h"
+#include "fla/Target/CPU/CPU.h"
+#include <atomic>
+
+using namespace mlir;
+using namespace fla;
+using namespace fla::capi;
+using llvm::json::Array;
+using llvm::json::Object;
+
+static std::atomic<int64_t> compilations = 0;
+int64_t fla::capi::numCompilations() { return compilations; }
+
+//===----------------------------------------------------------------------===//
+// The manifest: what a program takes
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Arguments of all kernels of a program, joined by name.
+class ManifestBuilder {
+public:
+  explicit ManifestBuilder(ModuleOp module);
+  Object finish(StringRef name, const cpu::ObjectCode &code);
+
+private:
+  struct Argument {
+    std::string name, role;
+    tile::BufferType type;
+    bool written = false, read = false;
+  };
+  int64_t indexOf(StringRef name, StringRef role, tile::BufferType type);
+  std::vector<Argument> arguments;
+  llvm::StringMap<Array> kernelArguments;
+  int64_t chunk = 1;
+};
+} // namespace
+
+int64_t ManifestBuilder::indexOf(StringRef name, StringRef role, tile::BufferType type) {
+  for (auto [i, argument] : llvm::enumerate(arguments))
+    if (argument.name == name)
+      return i;
+  arguments.push_back({name.str(), role.str(), type});
+  return arguments.size() - 1;
+}
+
+ManifestBuilder::ManifestBuilder(ModuleOp module) {
+  // The forward and replay kernels run first: they write what reverse ones read.
+  SmallVector<tile::KernelOp> kernels(module.getOps<tile::KernelOp>());
+  for (tile::KernelOp kernel : kernels) {
+    auto roles = kernel->getAttrOfType<ArrayAttr>("roles");
+    chunk = kernel.getChunk();
+    for (BlockArgument arg : kernel.getBody().getArguments()) {
+      unsigned i = arg.getArgNumber();
+      int64_t index = indexOf(kernel.getArgName(i), cast<StringAttr>(roles[i]).getValue(), cast<tile::BufferType>(arg.getType()));
+      (kernel.getOutputs()[i] ? arguments[index].written : arguments[index].read) = true;
+      kernelArguments[kernel.getSymName()].push_back(index);
+    }
+  }
+}
+
+static std::string typeName(Type type) {
+  std::string text;
+  llvm::raw_string_ostream(text) << type;
+  return text;
+}
+
+Object ManifestBuilder::finish(StringRef name, const cpu::ObjectCode &code) {
+  Array args, kernels;
+  for (const Argument &argument : arguments) {
+    bool isTemporary = argument.written && argument.read;
+    args.push_back(Object{{"name", argument.name},
+                          {"role", isTemporary ? "temp" : argument.role},
+                          {"kind", tile::stringifyBufferKind(argument.type.getKind())},
+                          {"shape", Array(argument.type.getShape())},
+                          {"dtype", typeName(argument.type.getElementType())},
+                          {"output", argument.written && !isTemporary}});
+  }
+  for (const cpu::KernelInfo &info : code.kernels)
+    kernels.push_back(Object{{"name", info.name},
+                             {"chunk", info.chunk},
+                             {"blocks", info.blocks},
+                             {"over_chunks", info.overChunks},
+                             {"workspace", info.workspaceBytes},
+                             {"args", std::move(kernelArguments[info.name])}});
+  return Object{{"name", name}, {"chunk", chunk}, {"args", std::move(args)}, {"kernels", std::move(kernels)}};
+}
+
+//===----------------------------------------------------------------------===//
+// Compiling and loading
+//===----------------------------------------------------------------------===//
+
+static llvm::Expected<runtime::CacheEntry> compileFresh(StringRef text, const CompileOptions &given) {
+  CompileOptions options = given;
+  options.until = Phase::Kernelize;
+  if (options.forward && options.backward)
+    return llvm::createStringError("option 'direction': expected 'forward' or 'backward' to compile a program");
+  auto source = Source::parse(text, options.entry);
+  if (!source)
+    return source.takeError();
+  ModuleOp module = (*source)->getModule();
+  std::string name;
+  for (Operation &op : module.getOps())
+    if (auto symbol = op.getAttrOfType<StringAttr>(SymbolTable::getSymbolAttrName()))
+      name = symbol.str();
+  runtime::CacheEntry entry;
+  llvm::Error error = (*source)->run([&]() -> LogicalResult {
+    if (failed(runPhases(module, options)))
+      return failure();
+    ManifestBuilder manifest(module);
+    auto code = cpu::compileToObject(module);
+    if (failed(code))
+      return failure();
+    entry.manifest = llvm::formatv("{0}", llvm::json::Value(manifest.finish(name, *code)));
+    entry.object = std::move(code->object);
+    return success();
+  });
+  if (error)
+    return std::move(error);
+  ++compilations;
+  return entry;
+}
+
+static llvm::Expected<std::unique_ptr<Program>> load(runtime::CacheEntry entry, bool cached) {
+  auto manifest = llvm::json::parse(entry.manifest);
+  if (!manifest)
+    return manifest.takeError();
+  auto program = std::make_unique<Program>();
+  auto code = runtime::LoadedObject::load(entry.object);
+  if (!code)
+    return code.takeError();
+  program->code = std::move(*code);
+  Object &root = *manifest->getAsObject();
+  auto *args = root.getArray("args"), *kernels = root.getArray("kernels");
+  if (!args || !kernels)
+    return llvm::createStringError("a cached program has no arguments");
+  for (const llvm::json::Value &arg : *args)
+    program->names.push_back(arg.getAsObject()->getString("name").value_or("").str());
+  for (const llvm::json::Value &value : *kernels) {
+    const Object &info = *value.getAsObject();
+    Call call;
+    auto function = program->code->lookup(info.getString("name").value_or(""));
+    if (!function)
+      return function.takeError();
+    call.kernel = {*function, info.getInteger("chunk").value_or(1), info.getInteger("blocks").value_or(1),
+                   info.getBoolean("over_chunks").value_or(false), info.getInteger("workspace").value_or(0)};
+    for (const llvm::json::Value &index : *info.getArray("args"))
+      call.arguments.push_back(index.getAsInteger().value_or(0));
+    program->calls.push_back(std::move(call));
+  }
+  root.erase("kernels");
+  root["cached"] = cached;
+  program->manifest = llvm::formatv("{0}", *manifest);
+  return program;
+}
+
+llvm::Expected<std::unique_ptr<Program>> fla::capi::compile(StringRef source, StringRef optionsText) {
+  auto options = parseOptions(optionsText);
+  if (!options)
+    return options.takeError();
+  std::string key = runtime::cacheKey({fla_version(), cpu::hostDescription(), source.str(), optionsText.str()});
+  if (auto entry = runtime::readCache(key)) {
+    auto program = load(std::move(*entry), /*cached=*/true);
+    if (program)
+      return program;
+    llvm::consumeError(program.takeError());
+  }
+  auto entry = compileFresh(source, *options);
+  if (!entry)
+    return entry.takeError();
+  runtime::writeCache(key, *entry);
+  return load(std::move(*entry), /*cached=*/false);
+}

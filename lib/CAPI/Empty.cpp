@@ -1,0 +1,1 @@
+// libfla is FLACompiler and what it needs; this file gives the target a language.
