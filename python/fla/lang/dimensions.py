@@ -39,9 +39,6 @@ class Dim(str):
 
     __rmul__ = __mul__
 
-    def __sub__(self, other):
-        return self._with(other, "({0}) - ({1})")
-
     def __pow__(self, other):
         return self._with(other, "({0}) ** {1}")
 
@@ -69,10 +66,10 @@ def _multiply(a: Polynomial, b: Polynomial) -> Polynomial:
     return out
 
 
-def _add(a: Polynomial, b: Polynomial, sign: int = 1) -> Polynomial:
+def _add(a: Polynomial, b: Polynomial) -> Polynomial:
     out = dict(a)
     for key, factor in b.items():
-        out[key] = out.get(key, 0) + sign * factor
+        out[key] = out.get(key, 0) + factor
     return out
 
 
@@ -92,11 +89,9 @@ def _from_ast(node: ast.AST, text: str) -> Polynomial:
         right = _from_ast(node.right, text)
         if isinstance(node.op, ast.Add):
             return _add(left, right)
-        if isinstance(node.op, ast.Sub):
-            return _add(left, right, -1)
         if isinstance(node.op, ast.Mult):
             return _multiply(left, right)
-    raise ValueError(f"expected a dimension made of names, integers, +, -, * and **, got {text!r}")
+    raise ValueError(f"expected a dimension made of names, integers, +, * and **, got {text!r}")
 
 
 @lru_cache(maxsize=None)
@@ -109,14 +104,11 @@ def _polynomial(text: str) -> Polynomial:
 
 
 def _spell(polynomial: Polynomial) -> str:
-    if not polynomial:
-        return "0"
     pieces = []
     for names, factor in sorted(polynomial.items(), key=lambda item: (len(item[0]), item[0])):
-        parts = list(names) if abs(factor) == 1 and names else [str(abs(factor)), *names]
-        pieces.append(("- " if factor < 0 else "+ ") + "*".join(parts))
-    text = " ".join(pieces)
-    return text[2:] if text.startswith("+ ") else "-" + text[2:]
+        parts = list(names) if factor == 1 and names else [str(factor), *names]
+        pieces.append("*".join(parts))
+    return " + ".join(pieces) or "0"
 
 
 @lru_cache(maxsize=None)

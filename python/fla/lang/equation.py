@@ -13,6 +13,7 @@ _NAMES = {"absf": "abs", "maximumf": "maximum", "minimumf": "minimum", "powf": "
 _COMPARE = {"olt": "<", "ole": "<=", "ogt": ">", "oge": ">=", "oeq": "==", "une": "!="}
 _SAME = ("fla.broadcast", "fla.assume", "fla.rename")
 _ATOM = 9
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 class _Writer:
@@ -53,7 +54,7 @@ class _Writer:
 
     def _line(self, result: str, base: str, text: str) -> None:
         self.versions[base] += 1
-        name = f"{base}{self.versions[base]}"
+        name = base + str(self.versions[base]).translate(_SUBSCRIPTS)
         self.lines.append(f"{name} = {text}")
         self.texts[result] = (name, _ATOM)
 
@@ -99,7 +100,7 @@ def _constant(rest: str) -> str:
 
 
 def equations(definition: Definition) -> list[str]:
-    """Lines such as ``S1 = exp(g) * S`` and ``o = S2.T @ q``, in the step's order."""
+    """Lines such as ``S₁ = exp(g) * S`` and ``o = S₂.T @ q``, in the step's order."""
     writer = _Writer(definition)
     for statement in definition.body:
         writer.write(statement)

@@ -135,7 +135,7 @@ def read_signature(step, frame=None) -> list[Parameter]:
         annotation = p.annotation
         if annotation is REQUIRED:
             annotation = _from_default(step, p)
-        if isinstance(annotation, str):
+        while isinstance(annotation, str):  # quoted, perhaps under postponed evaluation
             scope = scope or _scope(step, frame)
             try:
                 annotation = _evaluate(step, p.name, annotation, scope)

@@ -6,7 +6,7 @@ import re
 
 from .builder import Builder, attributes, number, type_of
 from .definition import Definition, parse_definition
-from .errors import DefinitionError, refuse
+from .errors import DefinitionError, at_return, refuse
 from .signature import Parameter
 from .values import Value, broadcast, describe, lift, _ordered
 
@@ -117,11 +117,11 @@ def trace(step, parameters: list[Parameter], statics: dict, present: frozenset[s
     with builder:
         positional, keywords = bind_step(parameters, statics, present)
         returned = step(*positional, **keywords)
-        nexts, results = split_results(returned, len(states), step.__name__)
-        nexts = [_next_state(v, p) for v, p in zip(nexts, states)]
-        results = [lift(v) for v in results]
+        with at_return(step):
+            nexts, results = split_results(returned, len(states), step.__name__)
+            nexts = [_next_state(v, p) for v, p in zip(nexts, states)]
+            results = [lift(v) for v in results]
         body = builder.finish([v.ssa for v in nexts], [v.ssa for v in results])
     text = _print(builder.name, kept, builder, body, nexts, results, located=False)
     located = _print(builder.name, kept, builder, body, nexts, results, located=True)
-    used = {d: s for d, s in builder.static_sizes.items()}
-    return parse_definition(text, used, located)
+    return parse_definition(text, builder.static_sizes, located)
