@@ -40,6 +40,11 @@ std::vector<Case> ladderCases(RecurrenceOp definition, bool quick);
 /// each row as soon as it is known.
 std::vector<Row> runLadder(RecurrenceOp definition, const LadderOptions &options, llvm::function_ref<void(const Row &)> onRow);
 
+/// The ladder for the definitions in MLIR text: rows as JSON objects. `options` is
+/// a JSON object; its keys are those of LadderOptions, and `entry`, the name of
+/// the only definition to check.
+llvm::Expected<llvm::json::Array> checkText(llvm::StringRef source, llvm::StringRef options);
+
 llvm::json::Value toJSON(const Row &row);
 /// The head of a table, and one of its lines.
 std::string tableHead();
