@@ -1,0 +1,70 @@
+# A helper, not the build system: CMake builds; lit, ctest and pytest test.
+# `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+JOBS ?= $(shell nproc)
+ROOT := $(CURDIR)
+BUILD := $(ROOT)/build
+LLVM_BIN ?= /usr/lib/llvm-22/bin
+PYTHON := $(ROOT)/.venv/bin/python
+PYTEST := $(PYTHON) -m pytest -p no:cacheprovider
+TEST_FOLDERS := python/tests examples/demo scripts/tests
+
+# What is written at run time stays in build/.
+export CCACHE_DIR ?= $(BUILD)/cache/ccache
+export FLA_CACHE_DIR ?= $(BUILD)/cache/fla
+export MPLCONFIGDIR ?= $(BUILD)/cache/matplotlib
+export PYTHONPYCACHEPREFIX ?= $(BUILD)/cache/python
+export TORCHINDUCTOR_CACHE_DIR ?= $(BUILD)/cache/torchinductor
+export HF_HUB_OFFLINE := 1
+export PYTHONPATH := $(ROOT)/python
+
+.PHONY: help setup build demo test test-long benchmark docs format clean
+
+help: ## list the targets
+	@echo "usage: make TARGET"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+
+setup: ## install missing Debian packages and .venv, after saying which
+	@scripts/setup.sh
+
+$(BUILD)/build.ninja: | setup
+	@echo "configure: build/"
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang-22 \
+	  -DCMAKE_CXX_COMPILER=clang++-22 -DFLA_BUILD_PYTHON=ON -DPython_EXECUTABLE=$(PYTHON) > $(BUILD)-configure.log 2>&1 \
+	  || { cat $(BUILD)-configure.log; rm -f $(BUILD)-configure.log; exit 1; }
+	@mv $(BUILD)-configure.log $(BUILD)/configure.log
+
+build: setup $(BUILD)/build.ninja ## build everything
+	@ninja -C $(BUILD) -j $(JOBS) --quiet
+
+demo: setup $(BUILD)/build.ninja ## build, check two definitions, train a small language model
+	@echo "build: the compiler, its Python module and its tools (minutes the first time)"
+	@ninja -C $(BUILD) -j $(JOBS) fla _fla fla-opt fla-check
+	@$(PYTHON) examples/demo/demo.py
+
+test: build ## lit, unit tests and pytest, at most 15 minutes
+	@$(LLVM_BIN)/lit -sv $(BUILD)/test
+	@ctest --test-dir $(BUILD) --output-on-failure
+	@$(PYTEST) -m "not long" $(TEST_FOLDERS)
+
+test-long: build ## everything, at most an hour
+	@$(LLVM_BIN)/lit -sv -Dlong=1 $(BUILD)/test
+	@ctest --test-dir $(BUILD) --output-on-failure
+	@$(BUILD)/bin/fla-check lib/Models/*.mlir
+	@$(PYTEST) $(TEST_FOLDERS)
+
+benchmark: setup $(BUILD)/build.ninja ## time two operators against eager PyTorch
+	@ninja -C $(BUILD) -j $(JOBS) --quiet fla _fla
+	@$(PYTHON) benchmarks/eager_chunks.py
+
+docs: setup ## write docs/Dialects and docs/Passes.md anew from TableGen
+	@scripts/generate-docs.sh
+
+format: ## clang-format on the C++ sources
+	@git ls-files '*.cpp' '*.h' | xargs $(LLVM_BIN)/clang-format -i
+
+clean: ## remove build/ (.venv stays)
+	@rm -rf $(BUILD)
