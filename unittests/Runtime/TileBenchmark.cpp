@@ -68,7 +68,7 @@ void benchmarkDot(int64_t m, int64_t n, int64_t k, bool ta, bool tb, const char 
   std::vector<float> a(m * k, 0.5f), b(n * k, 0.25f), c(m * n);
   std::string ta_ = ta ? matrix(k, m) : matrix(m, k), tb_ = tb ? matrix(n, k) : matrix(k, n), tc = matrix(m, n);
   auto buffer = [](const std::string &t) { return "!tile.buffer<state, " + t + ">"; };
-  std::string attributes = std::string("{") + (ta ? "transpose_a, " : "") + (tb ? "transpose_b, " : "") + (*more ? more : "x = 0 : i64") + "}";
+  std::string attributes = std::string(more) + (ta ? " {transpose_a}" : tb ? " {transpose_b}" : "");
   double seconds = timeBody("%pa : " + buffer(ta_) + ", %pb : " + buffer(tb_) + ", out %pc : " + buffer(tc),
                             "%a = tile.load %pa : " + buffer(ta_) + " -> tensor<" + ta_ + ">\n%b = tile.load %pb : " + buffer(tb_) + " -> tensor<" + tb_ +
                                 ">\n%init = arith.constant dense<0.0> : tensor<" + tc + ">\n",
@@ -105,17 +105,17 @@ int main() {
   for (auto [m, n, k] : {std::array<int64_t, 3>{64, 128, 128}, {128, 128, 64}, {64, 64, 128}, {64, 128, 64}})
     for (int transposes = 0; transposes < 3; ++transposes)
       benchmarkDot(m, n, k, transposes == 1, transposes == 2, "", peak);
-  benchmarkDot(64, 64, 128, false, true, "pairs = 1 : i32", peak);
-  benchmarkDot(64, 128, 64, false, false, "pairs = 1 : i32", peak);
-  benchmarkDot(64, 128, 64, true, false, "pairs = 1 : i32", peak);
+  benchmarkDot(64, 64, 128, false, true, "pairs(causal)", peak);
+  benchmarkDot(64, 128, 64, false, false, "pairs(causal)", peak);
+  benchmarkDot(64, 128, 64, true, false, "pairs(causal)", peak);
   for (int level : {1, 2, 4, 8, 16, 32}) {
-    std::string more = "pairs = 3 : i32, level = " + std::to_string(level) + " : i64";
+    std::string more = "pairs(level) level " + std::to_string(level);
     benchmarkDot(64, 64, 128, false, true, more.c_str(), peak);
     benchmarkDot(64, 128, 64, false, false, more.c_str(), peak);
   }
   benchmarkDot(1, 128, 128, false, false, "", peak);
   benchmarkDot(1, 128, 128, false, true, "", peak);
-  benchmarkUnary("%next = math.exp %s : tensor<64x128xf32>\n", "exp");
+  benchmarkUnary("%e = math.exp %s : tensor<64x128xf32>\n%next = arith.negf %e : tensor<64x128xf32>\n", "exp");
   benchmarkUnary("%next = math.log1p %s : tensor<64x128xf32>\n", "log1p");
   benchmarkUnary("%next = math.tanh %s : tensor<64x128xf32>\n", "tanh");
   benchmarkUnary("%next = arith.addf %s, %s : tensor<64x128xf32>\n", "add in place");

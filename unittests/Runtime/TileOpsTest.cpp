@@ -178,7 +178,6 @@ bool visible(const std::string &pairs, int64_t level, int64_t t, int64_t s) {
 }
 
 void checkDot(int64_t m, int64_t n, int64_t k, bool ta, bool tb, const std::string &pairs = "all", int64_t level = 0) {
-  static const std::vector<std::string> kinds = {"all", "causal", "strict", "level", "diagonal"};
   bool onResult = tb && !ta;
   Shape a = ta ? Shape{k, m} : Shape{m, k}, b = tb ? Shape{n, k} : Shape{k, n};
   Array values = randomArray(m * k);
@@ -188,12 +187,11 @@ void checkDot(int64_t m, int64_t n, int64_t k, bool ta, bool tb, const std::stri
       for (int64_t s = 0; s < a[1]; ++s)
         if (!visible(pairs, level, t, s))
           values[t * a[1] + s] = NAN;
-  std::string attributes = std::string(ta ? "transpose_a, " : "") + (tb ? "transpose_b, " : "");
-  int64_t kind = std::find(kinds.begin(), kinds.end(), pairs) - kinds.begin();
-  attributes += "pairs = " + std::to_string(kind) + " : i32, level = " + std::to_string(level) + " : i64";
+  std::string attributes = "pairs(" + pairs + ") " + (level ? "level " + std::to_string(level) + " " : "");
+  attributes += ta && tb ? "{transpose_a, transpose_b}" : ta ? "{transpose_a}" : tb ? "{transpose_b}" : "";
   Case c;
   c.name = name("dot", {m, n, k}, attributes);
-  c.body = "%r0 = tile.dot %a, %b {" + attributes + "} : " + tensor(a, "FT") + ", " + tensor(b, "FT") + " -> " + tensor({m, n}, "FT");
+  c.body = "%r0 = tile.dot %a, %b " + attributes + " : " + tensor(a, "FT") + ", " + tensor(b, "FT") + " -> " + tensor({m, n}, "FT");
   c.inputs = {{a, values}, {b, randomArray(n * k)}};
   c.outputs = {{m, n}};
   c.expected = [=](const std::vector<Array> &in) {

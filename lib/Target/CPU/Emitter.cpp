@@ -42,12 +42,41 @@ Value Emitter::convert(Value x, Type element) {
   Type from = getElementTypeOrSelf(x.getType()), to = vec(element, width(x.getType()));
   if (from == element)
     return x;
+  // Between f64 and 16 bits, and between bf16 and f16, by way of f32.
+  auto narrow = [](Type type) { return type.getIntOrFloatBitWidth() == 16; };
+  if ((narrow(from) && !element.isF32()) || (narrow(element) && !from.isF32()))
+    return convert(convert(x, b.getF32Type()), element);
+  if (from.isBF16())
+    return extendBF16(x);
+  if (element.isBF16())
+    return truncateToBF16(x);
   if (element.getIntOrFloatBitWidth() > from.getIntOrFloatBitWidth())
     return arith::ExtFOp::create(b, loc, to, x);
-  if (element.getIntOrFloatBitWidth() < from.getIntOrFloatBitWidth())
-    return arith::TruncFOp::create(b, loc, to, x);
-  // bf16 and f16 meet in f32.
-  return convert(convert(x, b.getF32Type()), element);
+  return arith::TruncFOp::create(b, loc, to, x);
+}
+
+// bf16 is the upper half of f32. In integers, because LLVM calls a library
+// function for it on processors without an instruction.
+Value Emitter::extendBF16(Value x) {
+  int64_t n = width(x.getType());
+  Value bits = LLVM::BitcastOp::create(b, loc, vec(b.getI16Type(), n), x);
+  Value wide = arith::ExtUIOp::create(b, loc, vec(b.getI32Type(), n), bits);
+  Value high = arith::ShLIOp::create(b, loc, wide, ints(wide.getType(), 16));
+  return LLVM::BitcastOp::create(b, loc, vec(b.getF32Type(), n), high);
+}
+Value Emitter::truncateToBF16(Value x) {
+  int64_t n = width(x.getType());
+  Type i32 = vec(b.getI32Type(), n);
+  Value bits = LLVM::BitcastOp::create(b, loc, i32, x);
+  Value high = arith::ShRUIOp::create(b, loc, bits, ints(i32, 16));
+  // To nearest, ties to even; a NaN stays one.
+  Value odd = arith::AndIOp::create(b, loc, high, ints(i32, 1));
+  Value sum = arith::AddIOp::create(b, loc, bits, arith::AddIOp::create(b, loc, odd, ints(i32, 0x7fff)));
+  Value rounded = arith::ShRUIOp::create(b, loc, sum, ints(i32, 16));
+  Value quiet = arith::OrIOp::create(b, loc, high, ints(i32, 0x40));
+  Value result = select(cmp(arith::CmpFPredicate::UNO, x, x), quiet, rounded);
+  Value half = arith::TruncIOp::create(b, loc, vec(b.getI16Type(), n), result);
+  return LLVM::BitcastOp::create(b, loc, vec(b.getBF16Type(), n), half);
 }
 
 Value Emitter::splat(Value scalar, int64_t width) {

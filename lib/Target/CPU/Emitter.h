@@ -71,6 +71,8 @@ public:
   Value maxf(Value x, Value y) { return arith::MaximumFOp::create(b, loc, x, y); }
   Value fma(Value x, Value y, Value z);
   Value convert(Value x, Type element);
+  Value extendBF16(Value x);
+  Value truncateToBF16(Value x);
   Value splat(Value scalar, int64_t width);
   Value extract(Value vector, int64_t lane);
   Value shuffle(Value x, Value y, ArrayRef<int32_t> mask);
