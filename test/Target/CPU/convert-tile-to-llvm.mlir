@@ -5,7 +5,9 @@
 // CHECK-SAME: !llvm.ptr
 // CHECK-SAME: fla.workspace = [[BYTES:[0-9]+]]
 // CHECK: llvm.load {{.*}} -> vector<8xf32>
-// CHECK: llvm.load {{.*}} -> vector<1
+// CHECK: llvm.load {{.*}} -> f32
+// CHECK: llvm.fadd {{.*}} : vector<8xf32>
+// CHECK: llvm.fadd {{.*}} : vector<4xf32>
 // CHECK-NOT: tile.
 tile.kernel @twice(%x : !tile.buffer<token, 17xf32>, out %y : !tile.buffer<token, 17xf32>)
     attributes {chunk = 4 : i64, blocks = 1 : i64, over_chunks} {
