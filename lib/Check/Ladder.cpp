@@ -78,12 +78,8 @@ public:
       return rows;
     }
     checkDefinition();
-    if (options.until >= Phase::Normalize)
-      checkBoth(Phase::Normalize, *cases, normalizedExecutor);
-    if (options.until >= Phase::Chunk)
-      check(Phase::Chunk, "chunk", false, *cases, [](const Subject &s) { return chunkedExecutor(s, false); });
-    if (options.until >= Phase::Differentiate)
-      check(Phase::Differentiate, "chunk", true, *cases, [](const Subject &s) { return chunkedExecutor(s, true); });
+    if (!checkDerivation(*cases))
+      return rows;
     if (options.until >= Phase::Kernelize)
       for (const std::string &form : options.forms)
         checkKernels(form, *cases);
@@ -148,6 +144,17 @@ private:
     add(std::move(row));
   }
 
+  /// The phases before kernels; false if one of them refuses the definition.
+  bool checkDerivation(const std::vector<Solved> &cases) {
+    auto forward = [](const Subject &s) { return chunkedExecutor(s, false); };
+    auto backward = [](const Subject &s) { return chunkedExecutor(s, true); };
+    auto wanted = [&](Phase phase) { return options.until >= phase; };
+    return (!wanted(Phase::Normalize) || (check(Phase::Normalize, "", false, cases, normalizedExecutor) &&
+                                          check(Phase::Normalize, "", true, cases, normalizedExecutor))) &&
+           (!wanted(Phase::Chunk) || check(Phase::Chunk, "chunk", false, cases, forward)) &&
+           (!wanted(Phase::Differentiate) || check(Phase::Differentiate, "chunk", true, cases, backward));
+  }
+
   void checkKernels(const std::string &form, const std::vector<Solved> &cases) {
     for (bool backward : {false, true})
       check(Phase::Kernelize, form, backward, cases, [=](const Subject &s) { return kernelizedExecutor(s, backward); });
@@ -162,47 +169,40 @@ private:
         check(Phase::Target, form, backward, *cases, [=](const Subject &s) { return jitExecutor(s, backward); }, dtype);
   }
 
-  /// One executor that computes results and gradients.
-  void checkBoth(Phase phase, const std::vector<Solved> &cases, MakeExecutor make) {
-    Executors executors;
-    auto shared = [&](const Subject &subject) -> llvm::Expected<Executor> {
-      auto [it, isNew] = executors.try_emplace(subject.absent);
-      if (isNew) {
-        auto executor = make(subject);
-        if (!executor)
-          return executor.takeError();
-        it->second = std::move(*executor);
-      }
+  /// Compiled once for each set of inputs that are left out.
+  static llvm::Expected<Executor> executorFor(Subject subject, const Case &kind, Executors &executors, MakeExecutor make) {
+    if (auto it = executors.find(kind.absent); it != executors.end())
       return it->second;
-    };
-    check(phase, "", false, cases, shared);
-    check(phase, "", true, cases, shared);
+    subject.absent = kind.absent;
+    auto executor = make(subject);
+    if (!executor)
+      return executor.takeError();
+    return executors[kind.absent] = std::move(*executor);
   }
 
   /// One row: the largest error of a direction over all cases.
-  void check(Phase phase, llvm::StringRef form, bool backward, const std::vector<Solved> &cases, MakeExecutor make, llvm::StringRef dtype = "f64") {
+  /// False if nothing could be run.
+  bool check(Phase phase, llvm::StringRef form, bool backward, const std::vector<Solved> &cases, MakeExecutor make, llvm::StringRef dtype = "f64") {
     Row row{phaseName(phase).str(), backward ? "backward" : "forward", form.str(), dtype.str(), "", 0.0, tolerance(dtype, backward), ""};
     Subject subject{definition, dims, {}, form.empty() ? "chunk" : form.str(), dtype.str()};
     Distance worst;
-    if (llvm::Error error = runCases(subject, backward, cases, make, worst))
-      return fail(std::move(row), std::move(error));
+    if (llvm::Error error = runCases(subject, backward, cases, make, worst)) {
+      fail(std::move(row), std::move(error));
+      return false;
+    }
     row.error = worst.error;
     row.worst = worst.where;
     add(std::move(row));
+    return true;
   }
 
   llvm::Error runCases(Subject subject, bool backward, const std::vector<Solved> &cases, MakeExecutor make, Distance &worst) {
     Executors executors; // one for each set of inputs that are left out
     for (const Solved &one : cases) {
-      auto [it, isNew] = executors.try_emplace(one.kind.absent);
-      if (isNew) {
-        subject.absent = one.kind.absent;
-        auto executor = make(subject);
-        if (!executor)
-          return executor.takeError();
-        it->second = std::move(*executor);
-      }
-      auto answer = it->second(one.problem);
+      auto executor = executorFor(subject, one.kind, executors, make);
+      if (!executor)
+        return executor.takeError();
+      auto answer = (*executor)(one.problem);
       if (!answer)
         return answer.takeError();
       Distance own = backward ? compareGradients(*answer, one.answer) : compareForward(*answer, one.answer);

@@ -1,9 +1,10 @@
 // A step that the compiler refuses: the row says why, and the exit status is 1.
-// RUN: not fla-check %s --quick --until=normalize | FileCheck %s
+// RUN: not fla-check %s --quick --until=chunk | FileCheck %s
 // RUN: not fla-check %s --quick --until=normalize --json | FileCheck %s --check-prefix=JSON
 
 // CHECK: define {{.*}} pass
-// CHECK: normalize {{.*}} FAIL
+// CHECK: normalize {{.*}} FAIL  state 'S' cannot be chunked: {{.*}}'math.tanh'
+// CHECK-NOT: chunk {{ *}}forward
 // JSON: "failure":"{{.+}}"{{.*}}"pass":false
 
 !K = tensor<?xf64, #fla.dims<K>>

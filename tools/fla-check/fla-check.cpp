@@ -6,6 +6,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
@@ -88,7 +89,10 @@ static bool checkDefinition(RecurrenceOp definition, const LadderOptions &option
 }
 
 static bool checkFile(llvm::StringRef file, MLIRContext &context, const LadderOptions &options, llvm::json::Array &all) {
-  OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(file, &context);
+  llvm::SourceMgr sources;
+  auto handler = std::make_unique<SourceMgrDiagnosticHandler>(sources, &context);
+  OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(file, sources, &context);
+  handler.reset();
   if (!module)
     return false;
   bool passes = true, found = false;
