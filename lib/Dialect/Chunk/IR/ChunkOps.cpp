@@ -82,9 +82,10 @@ void chunk::ProgramOp::print(OpAsmPrinter &printer) {
   section("saved", getSaved());
   printer << " -> (";
   llvm::interleaveComma(getResultNames().getAsValueRange<StringAttr>(), printer, [&](StringRef name) { printer.printKeywordOrString(name); });
-  printer << ") ";
+  printer << ")";
   printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), {"sym_name", "reverse", "num_tokens", "num_params", "num_carries",
                                                                 "arg_names", "arg_attrs", "result_names"});
+  printer << ' ';
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
 }
 

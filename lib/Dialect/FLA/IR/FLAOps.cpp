@@ -60,8 +60,9 @@ template <typename StepOp> static void printStep(OpAsmPrinter &printer, StepOp o
   llvm::interleaveComma(op.getStates(), printer, printArgument);
   printer << ") (";
   llvm::interleaveComma(op.getInputs(), printer, printArgument);
-  printer << ") ";
+  printer << ")";
   printer.printOptionalAttrDictWithKeyword(op->getAttrs(), {"sym_name", "num_states", "arg_names", "arg_attrs"});
+  printer << ' ';
   printer.printRegion(op.getBody(), /*printEntryBlockArgs=*/false);
 }
 

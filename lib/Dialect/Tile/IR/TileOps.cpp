@@ -49,8 +49,9 @@ void KernelOp::print(OpAsmPrinter &printer) {
     printer << (getOutputs()[arg.getArgNumber()] ? "out " : "");
     printer.printRegionArgument(arg);
   });
-  printer << ") ";
+  printer << ")";
   printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), {"sym_name", "arg_names", "outputs"});
+  printer << ' ';
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
 }
 
@@ -137,6 +138,6 @@ LogicalResult DotOp::verify() {
     return emitOpError() << "expected sizes that agree, got " << getA().getType() << " and " << getB().getType() << " -> " << getType() << " (C1)";
   bool needsLevel = getPairs() == Pairs::level;
   if (needsLevel != (getLevel() > 0) || (needsLevel && !llvm::isPowerOf2_64(getLevel())))
-    return emitOpError() << "expected a power of two as level for pairs = level alone, got " << getLevel() << " (C2)";
+    return emitOpError() << "expected a power of two as level for pairs(level) alone, got " << getLevel() << " (C2)";
   return success();
 }

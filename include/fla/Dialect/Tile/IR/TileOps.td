@@ -168,7 +168,9 @@ def Tile_DotOp : Tile_PureOp<"dot"> {
   let arguments = (ins Tile_Tensor:$a, Tile_Tensor:$b, UnitAttr:$transpose_a, UnitAttr:$transpose_b,
                        DefaultValuedAttr<Tile_Pairs, "Pairs::all">:$pairs, DefaultValuedAttr<I64Attr, "0">:$level);
   let results = (outs Tile_Tensor:$result);
-  let assemblyFormat = "$a `,` $b attr-dict `:` type($a) `,` type($b) `->` type($result)";
+  let assemblyFormat = [{
+    $a `,` $b (`pairs` `(` $pairs^ `)`)? (`level` $level^)? attr-dict `:` type($a) `,` type($b) `->` type($result)
+  }];
   let hasVerifier = 1;
 }
 def Tile_InverseOp : Tile_PureOp<"inverse", [AllTypesMatch<["value", "result"]>]> {
