@@ -1,4 +1,5 @@
-//===- binding.cpp - Python's view of the C API ------------------*- C++ -*-===//
+//===- binding.cpp - Python's view of the C API ------------------*- C++
+//-*-===//
 //
 // One thin module: strings and addresses in, strings out. libfla is opened at
 // run time with local symbols, so that nothing of it (LLVM included) can clash
@@ -42,8 +43,15 @@ bool opened = false;
 template <typename Fn>
 void lookUp(void *library, const char *name, Fn &function) {
   function = reinterpret_cast<Fn>(dlsym(library, name));
+}
+
+template <typename Fn> Fn *need(Fn *function, const char *name) {
+  if (!opened)
+    throw std::runtime_error("libfla is not open; call open(path) first");
   if (!function)
-    throw std::runtime_error(std::string("libfla lacks the function ") + name + "; expected a library of this version");
+    throw std::runtime_error(std::string("libfla lacks the function ") + name +
+                             "; expected a library of this version");
+  return function;
 }
 
 void open(const std::string &path) {
@@ -62,21 +70,20 @@ void open(const std::string &path) {
   lookUp(library, "fla_check", api.check);
   lookUp(library, "fla_compilations", api.compilations);
   opened = true;
-}
-
-void requireOpen() {
-  if (!opened)
-    throw std::runtime_error("libfla is not open; call open(path) first");
+  need(api.version, "fla_version");
 }
 
 [[noreturn]] void fail() {
   const char *text = api.lastError();
-  throw std::runtime_error(text && *text ? text : "libfla failed without a message");
+  throw std::runtime_error(text && *text ? text
+                                         : "libfla failed without a message");
 }
 
 /// Calls a function of (source, options) that returns text, without the GIL.
-std::string text(char *(*function)(const char *, const char *), const std::string &source,
+std::string text(char *(*function)(const char *, const char *),
+                 const char *name, const std::string &source,
                  const std::string &options) {
+  need(function, name);
   std::unique_ptr<char, void (*)(char *)> result(nullptr, api.stringFree);
   {
     py::gil_scoped_release release;
@@ -92,7 +99,7 @@ struct Program {
 };
 
 Program compile(const std::string &source, const std::string &options) {
-  requireOpen();
+  need(api.compile, "fla_compile");
   FlaProgram *handle = nullptr;
   {
     py::gil_scoped_release release;
@@ -106,20 +113,23 @@ Program compile(const std::string &source, const std::string &options) {
 /// `tensors` holds (address, batch, token and head strides, heads) of each
 /// argument in the manifest's order; `shape` batch, tokens, heads, sequences
 /// and the address of cu_seqlens or 0.
-void run(const Program &program, const std::vector<int64_t> &tensors, const std::vector<int64_t> &shape,
-         int64_t threads) {
+void run(const Program &program, const std::vector<int64_t> &tensors,
+         const std::vector<int64_t> &shape, int64_t threads) {
   if (tensors.size() % 5 != 0 || shape.size() != 5)
-    throw std::invalid_argument("expected 5 numbers for each tensor and 5 for the shape");
+    throw std::invalid_argument(
+        "expected 5 numbers for each tensor and 5 for the shape");
   std::vector<FlaTensor> arguments;
   arguments.reserve(tensors.size() / 5);
   for (size_t i = 0; i < tensors.size(); i += 5)
-    arguments.push_back(
-        {reinterpret_cast<void *>(tensors[i]), tensors[i + 1], tensors[i + 2], tensors[i + 3], tensors[i + 4]});
-  FlaShape sizes{shape[0], shape[1], shape[2], shape[3], reinterpret_cast<const int64_t *>(shape[4])};
+    arguments.push_back({reinterpret_cast<void *>(tensors[i]), tensors[i + 1],
+                         tensors[i + 2], tensors[i + 3], tensors[i + 4]});
+  FlaShape sizes{shape[0], shape[1], shape[2], shape[3],
+                 reinterpret_cast<const int64_t *>(shape[4])};
   int status;
   {
     py::gil_scoped_release release;
-    status = api.run(program.handle.get(), arguments.data(), static_cast<int64_t>(arguments.size()), &sizes, threads);
+    status = api.run(program.handle.get(), arguments.data(),
+                     static_cast<int64_t>(arguments.size()), &sizes, threads);
   }
   if (status != 0)
     fail();
@@ -130,14 +140,23 @@ void run(const Program &program, const std::vector<int64_t> &tensors, const std:
 PYBIND11_MODULE(_fla, m) {
   m.doc() = "The C API of libfla";
   py::class_<Program>(m, "Program")
-      .def_property_readonly("manifest", [](const Program &p) { return std::string(api.manifest(p.handle.get())); });
+      .def_property_readonly("manifest", [](const Program &p) {
+        return std::string(api.manifest(p.handle.get()));
+      });
   m.def("open", &open, "Loads libfla from a path");
-  m.def("version", [] { return requireOpen(), std::string(api.version()); });
-  m.def("phase", [](const std::string &s, const std::string &o) { return requireOpen(), text(api.phase, s, o); });
-  m.def("describe",
-        [](const std::string &s, const std::string &o) { return requireOpen(), text(api.describe, s, o); });
-  m.def("check", [](const std::string &s, const std::string &o) { return requireOpen(), text(api.check, s, o); });
+  m.def("version",
+        [] { return std::string(need(api.version, "fla_version")()); });
+  m.def("phase", [](const std::string &s, const std::string &o) {
+    return text(api.phase, "fla_phase", s, o);
+  });
+  m.def("describe", [](const std::string &s, const std::string &o) {
+    return text(api.describe, "fla_describe", s, o);
+  });
+  m.def("check", [](const std::string &s, const std::string &o) {
+    return text(api.check, "fla_check", s, o);
+  });
   m.def("compile", &compile);
   m.def("run", &run);
-  m.def("compilations", [] { return requireOpen(), api.compilations(); });
+  m.def("compilations",
+        [] { return need(api.compilations, "fla_compilations")(); });
 }

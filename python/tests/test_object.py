@@ -59,7 +59,7 @@ def test_repr_shows_the_equation_and_the_class():
     text = repr(gdr)
     assert text.splitlines()[:4] == ["gdr(q, k, v, g, beta, n)", "  S₁ = exp(g) * S",
                                      "  S₂ = S₁ + outer(k, beta * (v - S₁.T @ k))", "  o = S₂.T @ q"]
-    assert "class:" in text
+    assert "class of S: matrix state, scalar gate" in text
     assert "exp(gk)" in repr(load("gla")) and "exp(gv)" in repr(load("gla"))
     assert repr(gdr.recurrent).endswith("form: recurrent")
 

@@ -183,13 +183,18 @@ class Operators:
         program = self._program(x, "forward", "save" if saving else "recompute")
         if launch.batch == 0 or launch.tokens == 0 or launch.sequences == 0:
             return self._nothing(x, launch, saving, program)
-        given = {"initial_state": x.initial}
-        out = run_program(program, launch, x.tensors, x.values, given, () if x.finals else ("final_state",))
+        given = {"input": x.tensors, "initial_state": self._by_state(x.initial)}
+        out = run_program(program, launch, x.values, given, () if x.finals else ("final_state",))
         _, shapes = self._shapes(x, launch)
-        finals = [_own_heads(t, shape[1]) for t, shape in zip(out.get("final_state", []), shapes)]
-        if not x.finals:
+        if x.finals:
+            finals = [_own_heads(out["final_state"][s.name], shape[1])
+                      for s, shape in zip(self.definition.states, shapes)]
+        else:
             finals = [torch.empty(0, dtype=state_dtype(x.tensors.values())) for _ in shapes]
-        return (*out["output"], *finals, *([out.get("saved", [])] if saving else []))
+        return (*out["output"].values(), *finals, *([list(out.get("saved", {}).values())] if saving else []))
+
+    def _by_state(self, tensors) -> dict:
+        return {s.name: t for s, t in zip(self.definition.states, tensors)}
 
     def _nothing(self, x: Operands, launch: Launch, saving: bool, program: Program):
         """A call without tokens: no output rows, states as they came."""
@@ -241,14 +246,16 @@ class Operators:
         if launch.batch == 0 or launch.tokens == 0 or launch.sequences == 0:
             return self._nothing_back(x, d_finals)
         program = self._program(x, "backward", "save" if use_saved else "recompute")
-        given = {"initial_state": x.initial,
-                 "d_output": [_dense(d, spec, launch) for d, spec in zip(flat[:o], program.rows("d_output"))],
-                 "d_final_state": [_spread(d, spec, launch) for d, spec in
-                                   zip(d_finals, program.rows("d_final_state"))]}
+        grads = dict(zip([spec.key for spec in program.rows("d_output")], flat[:o]))
+        ends = self._by_state(d_finals)
+        given = {"input": x.tensors, "initial_state": self._by_state(x.initial),
+                 "d_output": {spec.key: _dense(grads[spec.key], spec, launch) for spec in program.rows("d_output")},
+                 "d_final_state": {spec.key: _spread(ends[spec.key], spec, launch)
+                                   for spec in program.rows("d_final_state")}}
         if use_saved:
-            given["saved"] = saved
-        out = run_program(program, launch, x.tensors, x.values, given)
-        return self._gather(program, x, out)
+            rows = self._program(x, "forward", "save").rows("saved")
+            given["saved"] = dict(zip([spec.key for spec in rows], saved))
+        return self._gather(x, run_program(program, launch, x.values, given))
 
     def _nothing_back(self, x: Operands, d_finals):
         results = self._empty_gradients(x)
@@ -259,18 +266,20 @@ class Operators:
                 t.copy_(d)
         return results
 
-    def _gather(self, program: Program, x: Operands, out: dict):
+    def _gather(self, x: Operands, out: dict):
         """Gradients of the caller's tensors: sums over sequences and head groups in fp32."""
-        by_name = {spec.name: (spec, t) for spec, t in zip(program.rows("d_input"), out.get("d_input", []))}
-        results = []
+        inputs, states, results = out.get("d_input", {}), out.get("d_initial_state", {}), []
         for a in self.inputs:
-            t = x.tensors[a.name]
-            spec, d = by_name[a.name]
-            results.append(_sum_param(d, t) if a.kind == "param" else _sum_group(d, 2, t.shape[2], t.dtype))
-        heads = head_counts(self.definition, x.tensors)
+            t, d = x.tensors[a.name], inputs.get(a.name)
+            if d is None:
+                results.append(torch.zeros(t.shape, dtype=t.dtype))
+            else:
+                results.append(_sum_param(d, t) if a.kind == "param" else _sum_group(d, 2, t.shape[2], t.dtype))
         dtype = state_dtype(x.tensors.values())
-        for i, d in enumerate(out.get("d_initial_state", [])):
-            results.append(_sum_group(d, 1, state_heads(self.definition, i, heads), dtype))
+        _, shapes = self._shapes(x, self._launch(x))
+        for state, shape in zip(self.definition.states, shapes):
+            d = states.get(state.name)
+            results.append(torch.zeros(shape, dtype=dtype) if d is None else _sum_group(d, 1, shape[1], dtype))
         return tuple(results)
 
 

@@ -31,6 +31,15 @@ class ArgSpec:
     shape: tuple[int, ...]
     dtype: torch.dtype
 
+    @property
+    def key(self) -> str:
+        """The argument or state that the row belongs to: `d_q` to q, `initial_S` to S."""
+        return self.name.removeprefix(_PREFIXES.get(self.role, ""))
+
+
+_PREFIXES = {"initial_state": "initial_", "final_state": "final_", "d_input": "d_",
+             "d_final_state": "d_final_", "d_initial_state": "d_initial_"}
+
 
 @dataclass(frozen=True)
 class Program:
@@ -156,15 +165,14 @@ def _allocate(spec: ArgSpec, launch: Launch, chunk: int) -> torch.Tensor:
 _NOTHING = (0, 0, 0, 0, 1)
 
 
-def run_program(program: Program, launch: Launch, inputs: dict, values: dict, given: dict,
-                skipped: tuple[str, ...] = ()) -> dict[str, list[torch.Tensor]]:
-    """Runs a program and returns the tensors that it wrote, by role.
+def run_program(program: Program, launch: Launch, values: dict, given: dict,
+                skipped: tuple[str, ...] = ()) -> dict[str, dict[str, torch.Tensor]]:
+    """Runs a program and returns the tensors that it wrote, by role and key.
 
-    `inputs` and `values` are by argument name; `given` lists tensors by role
-    (None where absent); roles in `skipped` are not wanted.
+    `given` holds tensors by role and key, absent ones left out or None; `values`
+    run-time numbers by name; roles in `skipped` are not wanted.
     """
-    out: dict[str, list[torch.Tensor]] = {}
-    cursor = {role: iter(tensors) for role, tensors in given.items()}
+    out: dict[str, dict[str, torch.Tensor]] = {}
     keep, flat = [], []
     for spec in program.args:
         if spec.kind == "value" and spec.role == "input":
@@ -172,15 +180,12 @@ def run_program(program: Program, launch: Launch, inputs: dict, values: dict, gi
             keep.append(cell)
             flat += (cell.buffer_info()[0], 0, 0, 0, 1)
             continue
-        if spec.role == "input":
-            t = inputs.get(spec.name)
-        elif spec.role in cursor:
-            t = next(cursor[spec.role])
+        if spec.role in given:
+            t = given[spec.role].get(spec.key)
         elif spec.role in skipped:
             t = None
         else:
-            t = _allocate(spec, launch, program.chunk)
-            out.setdefault(spec.role, []).append(t)
+            t = out.setdefault(spec.role, {})[spec.key] = _allocate(spec, launch, program.chunk)
         if t is None:
             flat += _NOTHING
             continue

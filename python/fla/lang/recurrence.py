@@ -170,7 +170,7 @@ class Recurrence:
         return ladder
 
     def describe(self, *, present: tuple[str, ...] = (), **statics) -> dict:
-        """Arguments, states, outputs and, where the compiler is there, the class."""
+        """Arguments, states, outputs and the class of each state, as the compiler sees them."""
         return json.loads(self._ask("describe", {}, present, {}, {}, statics))
 
     def __repr__(self) -> str:
@@ -187,8 +187,8 @@ class Recurrence:
             facts = self.describe(present=present)
         except (ImportError, DefinitionError):
             return []
-        kind = facts.get("class")
-        return [f"  class: {kind if isinstance(kind, str) else json.dumps(kind)}"] if kind else []
+        names = [state.name for state in self.definition(present=present).states]
+        return [f"  class of {name}: {kind}" for name, kind in zip(names, facts.get("classes", []))]
 
     # Copies.
     def __copy__(self):
