@@ -1,7 +1,7 @@
 //===- CAPI.cpp - the C API of libfla -------------------------------------===//
 #include "Compiler.h"
 #include "fla-c/fla.h"
-#include "fla/Dialect/FLA/IR/FLA.h"
+#include "fla/Check/Ladder.h"
 #include <cstdlib>
 #include <cstring>
 
@@ -65,6 +65,13 @@ char *fla_describe(const char *source, const char *options) {
   if (!facts)
     return fail(facts.takeError());
   return duplicate(std::string(llvm::formatv("{0}", *facts)));
+}
+
+char *fla_check(const char *source, const char *options) {
+  auto rows = check::checkText(orEmpty(source), orEmpty(options));
+  if (!rows)
+    return fail(rows.takeError());
+  return duplicate(std::string(llvm::formatv("{0}", llvm::json::Value(std::move(*rows)))));
 }
 
 //===----------------------------------------------------------------------===//
