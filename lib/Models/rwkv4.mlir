@@ -30,7 +30,10 @@ fla.recurrence @rwkv4 state(%num : !D, %den : !D, %m : !D {init = 0xFFF000000000
   // What is kept: both sums relative to the new maximum.
   %mw = arith.addf %m, %w : !D
   %m1 = arith.maximumf %mw, %k : !D
-  %dm = arith.subf %mw, %m1 : !D
+  // (m - m1) + w, not (m + w) - m1: the difference is exact, so the sums are
+  // corrected for what rounding made of m + w.
+  %ms = arith.subf %m, %m1 : !D
+  %dm = arith.addf %ms, %w : !D
   %em = math.exp %dm : !D
   %dk = arith.subf %k, %m1 : !D
   %ek = math.exp %dk : !D
