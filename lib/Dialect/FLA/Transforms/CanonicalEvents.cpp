@@ -17,15 +17,18 @@ std::optional<Bad> CanonicalEvents::collect(int version) {
   std::reverse(trunk.begin(), trunk.end());
   position[0] = 0;
   bool readsLeft = false, readsRight = false;
+  Operation *last = nullptr; // the last write that reads
   for (auto [i, v] : llvm::enumerate(trunk)) {
     position[v] = i + 1;
     const Version &event = analysis.getVersion(v);
+    if (event.kind == Version::Write && (!event.write.x.reads.empty() || !event.write.y.reads.empty()))
+      last = event.op;
     readsLeft |= event.kind == Version::Write && !event.write.y.reads.empty();
     readsRight |= event.kind == Version::Write && !event.write.x.reads.empty();
   }
   numEvents = trunk.size();
   if (readsLeft && readsRight)
-    return Bad{"reads from both sides of the state feed it (a two-sided transition); read it on one side only", nullptr};
+    return Bad{"reads from both sides of the state feed it (a two-sided transition); read it on one side only", last};
   rowAxis = readsRight ? 1 : 0;
   for (auto [i, v] : llvm::enumerate(trunk)) {
     const Version &event = analysis.getVersion(v);
@@ -36,8 +39,8 @@ std::optional<Bad> CanonicalEvents::collect(int version) {
     const Affine &x = rowAxis ? event.write.y : event.write.x;
     Affine y = rowAxis ? event.write.x : event.write.y;
     if (auto bad = toTrunk(y))
-      return bad;
-    writes.push_back({static_cast<int>(i), x.value, y});
+      return Bad{bad->why, event.op};
+    writes.push_back({static_cast<int>(i), x.value, y, event.op});
   }
   return std::nullopt;
 }
@@ -171,10 +174,10 @@ std::optional<Bad> CanonicalEvents::buildRows() {
   for (Write &write : writes) {
     Affine y = write.y;
     if (auto bad = toCanonical(y, /*feedsState=*/true))
-      return bad;
+      return Bad{bad->why, write.op};
     Value rows = gateSum(write.position, numEvents, true), columns = gateSum(write.position, numEvents, false);
     if (columns && !y.reads.empty())
-      return Bad{"a column decay after a write that reads the state; decay first", nullptr};
+      return Bad{"a column decay after a write that reads the state; decay first", write.op};
     Value x = rows ? alg.mul(write.x, alg.exp(rows)) : write.x;
     Value value = y.value;
     if (columns && value)

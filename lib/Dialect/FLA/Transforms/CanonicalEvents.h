@@ -49,6 +49,7 @@ private:
     int position;
     mlir::Value x;
     Affine y; ///< reads refer to positions
+    mlir::Operation *op;
   };
   std::optional<Bad> collect(int version);
   std::optional<Bad> toTrunk(Affine &affine);

@@ -30,6 +30,17 @@ static LogicalResult reject(RecurrenceOp recurrence, BlockArgument state, const 
   return diag;
 }
 
+/// Says where a state is computed from another one of `waiting`.
+static void noteFeeding(RecurrenceOp recurrence, ProgramBuilder &program, BlockArgument state, ArrayRef<BlockArgument> waiting,
+                        InFlightDiagnostic &diag) {
+  Value next = recurrence.getYield().getStates()[state.getArgNumber()];
+  auto feeds = [&](BlockArgument other) { return other != state && program.dependsOn(next, other); };
+  const BlockArgument *other = llvm::find_if(waiting, feeds);
+  if (other != waiting.end() && next.getDefiningOp())
+    diag.attachNote(next.getLoc()) << "'" << recurrence.getArgName(state.getArgNumber()) << "' is computed from '"
+                                   << recurrence.getArgName(other->getArgNumber()) << "' here";
+}
+
 /// Orders states so that each comes after those that feed it.
 static FailureOr<SmallVector<BlockArgument>> orderStates(RecurrenceOp recurrence, ProgramBuilder &program) {
   SmallVector<BlockArgument> order, waiting(recurrence.getStates());
@@ -44,6 +55,8 @@ static FailureOr<SmallVector<BlockArgument>> orderStates(RecurrenceOp recurrence
       InFlightDiagnostic diag = recurrence.emitError("states feed each other within one token: ");
       llvm::interleaveComma(waiting, diag, [&](BlockArgument s) { diag << "'" << recurrence.getArgName(s.getArgNumber()) << "'"; });
       diag << "; a state may only feed states that do not feed it";
+      for (BlockArgument state : waiting)
+        noteFeeding(recurrence, program, state, waiting, diag);
       return failure();
     }
     order.push_back(*ready);
@@ -81,6 +94,20 @@ static SmallVector<Value> findAnswers(RecurrenceOp recurrence, ProgramBuilder &p
         llvm::any_of(op.getUsers(), isNeededBy))
       answers.push_back(op.getResult(0));
   return answers;
+}
+
+/// The operation that keeps the next state from being elementwise: the first
+/// that depends on the state and is none of those that an elementwise one may use.
+static Operation *findNonlinear(ProgramBuilder &program, BlockArgument state, Value next) {
+  Operation *op = next.getDefiningOp();
+  if (!op || !program.dependsOn(next, state))
+    return nullptr;
+  for (Value operand : op->getOperands())
+    if (Operation *inner = findNonlinear(program, state, operand))
+      return inner;
+  bool isLinear = isa<arith::AddFOp, arith::SubFOp, arith::NegFOp, arith::MulFOp, arith::SelectOp, ScaleOp, GateOp, AssumeOp, LogAddExpOp,
+                      arith::MaximumFOp, arith::MaxNumFOp>(op);
+  return isLinear ? nullptr : op;
 }
 
 /// Adds the state's `fla.affine`; returns the next state.
@@ -126,9 +153,10 @@ FailureOr<ProgramOp> fla::normalizeRecurrence(RecurrenceOp recurrence) {
       program.define(original, advanced);
     } else {
       if (getDims(state).size() != 2) {
+        Operation *blame = findNonlinear(program, state, original);
         (void)reject(recurrence, state,
                      Bad{"a state of one dimension must be elementwise: decay * state + input, logaddexp(state + a, b), "
-                         "maximum(state + a, b), or overwritten", original.getDefiningOp()});
+                         "maximum(state + a, b), or overwritten", blame ? blame : original.getDefiningOp()});
         return fail();
       }
       auto matrix = normalizeMatrixState(recurrence, program, state);

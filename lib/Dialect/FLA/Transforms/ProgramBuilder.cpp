@@ -27,18 +27,28 @@ ProgramBuilder::ProgramBuilder(RecurrenceOp recurrence)
   builder.setInsertionPointToEnd(body);
 }
 
-Value ProgramBuilder::materialize(Value value) {
-  if (opaque.contains(value)) {
-    recurrence.emitError() << "state '" << recurrence.getArgName(cast<BlockArgument>(value).getArgNumber())
-                           << "' leaves the step as a whole; a matrix state is only seen through reads (fla.read)";
-    return {};
+Value ProgramBuilder::refuse(BlockArgument state, Operation *user) {
+  if (!refused) {
+    InFlightDiagnostic diag = mlir::emitError(user ? user->getLoc() : recurrence.getLoc())
+                              << "state '" << recurrence.getArgName(state.getArgNumber())
+                              << "' is used as a whole; a matrix state is only seen through reads (fla.read)";
+    diag.attachNote(state.getLoc()) << "the state is declared here";
   }
+  refused = true;
+  return algebra(state.getLoc()).splat(0.0, state.getType());
+}
+
+Value ProgramBuilder::materialize(Value value, Operation *user) {
+  if (opaque.contains(value))
+    return refuse(cast<BlockArgument>(value), user);
   if (Value copy = mapping.lookupOrNull(value))
     return copy;
   Operation *op = value.getDefiningOp();
+  // What takes a version of a state is to blame, not what makes the version.
+  Operation *blame = isa<GateOp, WriteOp>(op) && user ? user : op;
   for (Value operand : op->getOperands())
-    if (!materialize(operand))
-      return {};
+    if (Value copy = materialize(operand, blame); !mapping.contains(operand))
+      mapping.map(operand, copy);
   return builder.clone(*op, mapping)->getResult(cast<OpResult>(value).getResultNumber());
 }
 
@@ -78,6 +88,10 @@ Value ProgramBuilder::logarithm(Value factor) {
     Value log = logarithm(broadcast.getValue());
     return log ? alg.broadcast(log, factor.getType()) : Value();
   }
+  if (auto rename = dyn_cast_or_null<RenameOp>(op)) {
+    Value log = logarithm(rename.getValue());
+    return log ? RenameOp::create(builder, factor.getLoc(), factor.getType(), log).getResult() : Value();
+  }
   if (auto select = dyn_cast_or_null<arith::SelectOp>(op)) {
     auto [a, b] = both(select.getTrueValue(), select.getFalseValue());
     return a && b ? arith::SelectOp::create(builder, factor.getLoc(), materialize(select.getCondition()), a, b).getResult() : Value();
@@ -89,12 +103,10 @@ Value ProgramBuilder::logarithm(Value factor) {
 
 LogicalResult ProgramBuilder::finish(ArrayRef<Value> nextStates) {
   SmallVector<Value> outputs;
-  for (Value output : recurrence.getYield().getOutputs()) {
-    Value copy = materialize(output);
-    if (!copy)
-      return failure();
-    outputs.push_back(copy);
-  }
+  for (Value output : recurrence.getYield().getOutputs())
+    outputs.push_back(materialize(output, recurrence.getYield()));
+  if (refused)
+    return failure();
   YieldOp::create(builder, recurrence.getYield().getLoc(), nextStates, outputs);
   return success();
 }

@@ -25,8 +25,9 @@ public:
   /// True if every state that the value depends on has been advanced.
   bool isAvailable(mlir::Value value) { return !deps[value].test(available); }
 
-  /// The program's copy of a value; null after a diagnostic if it has none.
-  mlir::Value materialize(mlir::Value value);
+  /// The program's copy of a value that `user` takes. A value that has none (a
+  /// matrix state as a whole) gets a diagnostic and a placeholder; `finish` then fails.
+  mlir::Value materialize(mlir::Value value, mlir::Operation *user = nullptr);
   void define(mlir::Value original, mlir::Value copy) { mapping.map(original, copy); }
   /// A matrix state: only its reads have copies.
   void setOpaque(mlir::BlockArgument state) { opaque.insert(state); }
@@ -40,6 +41,8 @@ public:
   mlir::LogicalResult finish(llvm::ArrayRef<mlir::Value> nextStates);
 
 private:
+  mlir::Value refuse(mlir::BlockArgument state, mlir::Operation *user);
+  bool refused = false; ///< a value without a copy was asked for
   RecurrenceOp recurrence;
   ProgramOp program;
   mlir::OpBuilder builder;

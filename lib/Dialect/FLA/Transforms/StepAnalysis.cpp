@@ -31,7 +31,20 @@ AbstractValue StepAnalysis::evaluate(Value value) {
   return result;
 }
 
+static constexpr char kGateOfRead[] = "a decay computed from a read of the state; a decay must not depend on it";
+
+/// A product of the state itself and anything that depends on it.
+bool StepAnalysis::isGateOfRead(Operation *op) {
+  if (!isa<arith::MulFOp, ScaleOp, GateOp>(op))
+    return false;
+  auto isState = [&](Value value) { return std::holds_alternative<VersionRef>(evaluate(value)); };
+  Value a = op->getOperand(0), b = op->getOperand(1);
+  return (isState(a) && program.dependsOn(b, state)) || (isState(b) && program.dependsOn(a, state));
+}
+
 AbstractValue StepAnalysis::compute(Operation *op) {
+  if (isGateOfRead(op))
+    return Bad{kGateOfRead, op};
   for (Value operand : op->getOperands()) {
     AbstractValue value = evaluate(operand);
     if (auto *bad = std::get_if<Bad>(&value))
@@ -104,9 +117,9 @@ std::variant<Writes, Bad> StepAnalysis::constantWrites(Value value, Operation *u
   return Bad{"a matrix that is not a sum of outer products is added to the state; only elementwise states take such a term", op ? op : user};
 }
 
-AbstractValue StepAnalysis::append(int version, const Writes &writes) {
+AbstractValue StepAnalysis::append(int version, const Writes &writes, Operation *op) {
   for (const RankOne &term : writes.terms)
-    version = addVersion({Version::Write, version, {}, -1, term});
+    version = addVersion({Version::Write, version, {}, -1, term, op});
   return VersionRef{version};
 }
 
@@ -154,7 +167,7 @@ AbstractValue StepAnalysis::computeAdd(Operation *op, bool negateSecond) {
   if (auto *bad = std::get_if<Bad>(&y))
     return *bad;
   if (auto *version = std::get_if<VersionRef>(&a))
-    return append(version->index, std::get<Writes>(y));
+    return append(version->index, std::get<Writes>(y), op);
   auto x = toWrites(a, first, {});
   if (auto *bad = std::get_if<Bad>(&x))
     return *bad;
@@ -191,7 +204,7 @@ AbstractValue StepAnalysis::gate(Operation *op, int version, Value factor) {
     return Bad{"a decay that may be negative; write it as exp, sigmoid, a positive constant, a product of these, "
                "or an argument with min = 0", op};
   int axis = getDims(factor).empty() ? -1 : findDim(state.getType(), getDims(factor)[0].getValue());
-  return VersionRef{addVersion({Version::Gate, version, log, axis, {}})};
+  return VersionRef{addVersion({Version::Gate, version, log, axis, {}, op})};
 }
 
 AbstractValue StepAnalysis::computeScale(Operation *op, Value value, Value factor) {
@@ -200,10 +213,8 @@ AbstractValue StepAnalysis::computeScale(Operation *op, Value value, Value facto
     std::swap(a, b);
     std::swap(value, factor);
   }
-  if (!std::holds_alternative<Constant>(b)) {
-    bool gateOfRead = std::holds_alternative<VersionRef>(a) || std::holds_alternative<VersionRef>(b);
-    return gateOfRead ? Bad{"a decay computed from a read of the state; a decay must not depend on it", op} : quadratic(op);
-  }
+  if (!std::holds_alternative<Constant>(b))
+    return quadratic(op);
   if (auto *version = std::get_if<VersionRef>(&a))
     return gate(op, version->index, factor);
   if (auto broadcast = factor.getDefiningOp<BroadcastOp>())
@@ -266,6 +277,6 @@ AbstractValue StepAnalysis::computeWrite(WriteOp op) {
   if (std::holds_alternative<Bad>(term))
     return term;
   if (auto *version = std::get_if<VersionRef>(&target))
-    return append(version->index, std::get<Writes>(term));
+    return append(version->index, std::get<Writes>(term), op);
   return Bad{"a write to a matrix that is not the state", op};
 }

@@ -55,6 +55,7 @@ struct Version {
   mlir::Value logGate; ///< Gate: natural logarithm of the factor
   int gateAxis = -1;   ///< Gate: 0 rows, 1 columns, -1 all of S
   RankOne write;       ///< Write
+  mlir::Operation *op = nullptr; ///< what made it, for diagnostics
 };
 
 /// Values of the step in the program under construction.
@@ -70,13 +71,14 @@ public:
 
 private:
   AbstractValue compute(mlir::Operation *op);
+  bool isGateOfRead(mlir::Operation *op);
   AbstractValue computeAdd(mlir::Operation *op, bool negateSecond);
   AbstractValue computeScale(mlir::Operation *op, mlir::Value value, mlir::Value factor);
   AbstractValue computeRead(ReadOp op);
   AbstractValue computeOuter(mlir::Operation *op, mlir::Value x, mlir::Value y);
   AbstractValue computeWrite(WriteOp op);
   AbstractValue gate(mlir::Operation *op, int version, mlir::Value factor);
-  AbstractValue append(int version, const Writes &writes);
+  AbstractValue append(int version, const Writes &writes, mlir::Operation *op);
   std::variant<Affine, Bad> factorOf(mlir::Operation *op, mlir::Value value, int axis);
   std::variant<Writes, Bad> constantWrites(mlir::Value value, mlir::Operation *user);
   AbstractValue scaled(Affine affine, mlir::Value factor);
