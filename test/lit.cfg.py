@@ -21,6 +21,7 @@ if importlib.util.find_spec("psutil"):
 
 config.substitutions += [
     ("%python", config.python),
+    ("%cxx", config.cxx_compiler),
     ("%cc", config.c_compiler),
     ("%models", os.path.join(config.fla_src_dir, "lib", "Models")),
     ("%examples", os.path.join(config.fla_src_dir, "examples")),

@@ -2,6 +2,7 @@
 #include "fla/Pipelines/Pipelines.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/Support/CommandLine.h"
 
 static constexpr char kOverview[] =
     "fla-opt: the fla compiler's passes\n\n"
@@ -16,5 +17,7 @@ int main(int argc, char **argv) {
   fla::registerDialects(registry);
   fla::registerPasses();
   mlir::registerTransformsPasses();
+  llvm::cl::OptionCategory category("fla-opt options");
+  llvm::cl::HideUnrelatedOptions(category); // LLVM's own hundreds; passes are still to come
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, kOverview, registry));
 }
