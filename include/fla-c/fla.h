@@ -60,7 +60,8 @@ FLA_EXPORT void fla_string_free(char *text);
  *    "target" "cpu", "dims" {"K":128,...}, "dtype" "f32", "dtypes" {"q":"bf16",...},
  *    "form" "chunk"|"recurrent", "direction" "forward"|"backward"|"both",
  *    "absent" ["gv",...] (inputs that take their default), "chunk" 64,
- *    "states" "save"|"recompute", "entry" name of the definition, "until" phase
+ *    "blocks" 1 (the grid cuts the columns into at most so many parts, where the
+ *    definition allows it), "states" "save"|"recompute", "entry" name of the definition, "until" phase
  *    ("define","normalize","chunk","differentiate","kernelize","target").
  *  NULL on failure. */
 FLA_EXPORT char *fla_phase(const char *source, const char *options);
@@ -73,11 +74,12 @@ FLA_EXPORT void fla_program_free(FlaProgram *program);
 
 /** What the program takes, as JSON:
  *  {"name":..., "chunk":64, "args":[{"name":"q","role":"input","kind":"token",
- *   "shape":[128],"dtype":"bf16","output":false}, ...], "cached":true}
+ *   "shape":[128],"dtype":"bf16","partial":false,"output":false}, ...], "cached":true}
  *  Roles: input, initial_state, output, final_state, saved, d_output,
  *  d_final_state, d_input, d_initial_state, temp. The caller allocates all of
  *  them. A d_input of a per-token input is [batch, time, H, ...] for all H heads
- *  of the launch (the caller sums a group); of a param it is [sequence, H, ...]. */
+ *  of the launch (the caller sums a group); of a param it is [sequence, H, ...].
+ *  A "partial" one has a leading axis of blocks in its shape, which the caller sums. */
 FLA_EXPORT const char *fla_program_manifest(const FlaProgram *program);
 
 /** Runs a program on tensors in the manifest's order. 0 on success. */

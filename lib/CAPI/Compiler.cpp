@@ -30,7 +30,7 @@ private:
   struct Argument {
     std::string name, role;
     tile::BufferType type;
-    bool written = false, read = false;
+    bool written = false, read = false, partial = false;
   };
   int64_t indexOf(StringRef name, StringRef role, tile::BufferType type);
   std::vector<Argument> arguments;
@@ -51,12 +51,13 @@ ManifestBuilder::ManifestBuilder(ModuleOp module) {
   // The forward and replay kernels run first: they write what reverse ones read.
   SmallVector<tile::KernelOp> kernels(module.getOps<tile::KernelOp>());
   for (tile::KernelOp kernel : kernels) {
-    auto roles = kernel->getAttrOfType<ArrayAttr>("roles");
+    auto roles = kernel->getAttrOfType<ArrayAttr>("roles"), partial = kernel->getAttrOfType<ArrayAttr>("partial");
     chunk = kernel.getChunk();
     for (BlockArgument arg : kernel.getBody().getArguments()) {
       unsigned i = arg.getArgNumber();
       int64_t index = indexOf(kernel.getArgName(i), cast<StringAttr>(roles[i]).getValue(), cast<tile::BufferType>(arg.getType()));
       (kernel.getOutputs()[i] ? arguments[index].written : arguments[index].read) = true;
+      arguments[index].partial |= cast<BoolAttr>(partial[i]).getValue();
       kernelArguments[kernel.getSymName()].push_back(index);
     }
   }
@@ -77,6 +78,7 @@ Object ManifestBuilder::finish(StringRef name, const cpu::ObjectCode &code) {
                           {"kind", tile::stringifyBufferKind(argument.type.getKind())},
                           {"shape", Array(argument.type.getShape())},
                           {"dtype", typeName(argument.type.getElementType())},
+                          {"partial", argument.partial},
                           {"output", argument.written && !isTemporary}});
   }
   for (const cpu::KernelInfo &info : code.kernels)

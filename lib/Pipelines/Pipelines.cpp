@@ -68,6 +68,7 @@ static void addKernelize(OpPassManager &pm, const CompileOptions &options) {
     kernelize.dtypes.push_back((entry.getKey() + ":" + entry.getValue()).str());
   kernelize.dtype = options.dtype;
   kernelize.chunk = options.form == "recurrent" ? 1 : options.chunk;
+  kernelize.blocks = options.blocks;
   kernelize.saveStates = options.forward && options.saveStates;
   pm.addPass(createKernelize(kernelize));
   pm.addPass(createSimplifyTiles());
@@ -133,11 +134,11 @@ static llvm::Error readOption(StringRef key, const llvm::json::Value &value, Com
       options.absent.push_back(name.getAsString().value_or("").str());
     return llvm::Error::success();
   }
-  if (key == "chunk") {
+  if (key == "chunk" || key == "blocks") {
     auto number = value.getAsInteger();
-    if (!number)
-      return badOption("'chunk': expected an integer");
-    options.chunk = *number;
+    if (!number || *number < 0)
+      return badOption("'" + key + "': expected a non-negative integer");
+    (key == "chunk" ? options.chunk : options.blocks) = *number;
     return llvm::Error::success();
   }
   if (key == "direction" && string && (*string == "forward" || *string == "backward" || *string == "both")) {
@@ -195,6 +196,7 @@ struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
   Option<bool> grad{*this, "grad", llvm::cl::desc("compile the backward too"), llvm::cl::init(true)};
   ListOption<std::string> absent{*this, "absent", llvm::cl::desc("inputs that take their default")};
   Option<int64_t> chunk{*this, "chunk", llvm::cl::desc("tokens a chunk, 0 to choose"), llvm::cl::init(0)};
+  Option<int64_t> blocks{*this, "blocks", llvm::cl::desc("column blocks of the grid, at most"), llvm::cl::init(1)};
   Option<bool> saveStates{*this, "save-states", llvm::cl::desc("the forward saves states for the backward"), llvm::cl::init(false)};
   Option<std::string> until{*this, "until", llvm::cl::desc("last phase: define, normalize, chunk, differentiate, kernelize, target"),
                             llvm::cl::init("target")};
@@ -217,6 +219,7 @@ static LogicalResult readPipelineOptions(const PipelineOptions &given, CompileOp
   options.backward = given.grad;
   options.absent.assign(given.absent.begin(), given.absent.end());
   options.chunk = given.chunk;
+  options.blocks = given.blocks;
   options.saveStates = given.saveStates;
   auto phase = parsePhase(given.until);
   if (!phase)

@@ -30,6 +30,7 @@ struct CompileOptions {
   bool forward = true, backward = true;    ///< which directions are compiled
   std::vector<std::string> absent;         ///< inputs that take their default
   int64_t chunk = 0;                       ///< tokens a chunk; 0: chosen from the program
+  int64_t blocks = 1;                      ///< column blocks of the grid, at most
   bool saveStates = false;                 ///< the forward saves the state at each chunk's start
   Phase until = Phase::Target;
 };

@@ -54,7 +54,10 @@ private:
   void addInputs();
   void addOutputs();
   Value load(Value buffer, Value chunk, Type type, double absent = 0);
-  void store(Value value, Value buffer, Value chunk);
+  void store(Value value, Value buffer, Value chunk, Type type);
+  /// A gradient that each block has its own share of: reverse mode is linear in
+  /// the gradients, so the shares may be summed after everything else.
+  bool isPartial(Type type) { return sizes.blocks > 1 && !hasDim(type, sizes.splitDim); }
   Value initialCarry(BlockArgument carry, Value buffer);
   LogicalResult buildLoop();
   Type outputType() { return storage.of(program.getArgName(0)); }
@@ -70,7 +73,7 @@ private:
   TileAlgebra alg;
   tile::KernelOp kernel;
   SmallVector<Attribute> names, roles;
-  SmallVector<bool> outputs;
+  SmallVector<bool> outputs, partial;
   SmallVector<Value> tokens, params, carries, saved;
   SmallVector<Value> outTokens, outCarries, outSaved, outSums;
 };
@@ -84,7 +87,11 @@ Value KernelBuilder::addBuffer(const Twine &name, BufferKind kind, Type type, Ty
   names.push_back(builder.getStringAttr(name));
   roles.push_back(builder.getStringAttr(role));
   outputs.push_back(output);
-  auto buffer = tile::BufferType::get(builder.getContext(), kind, sizes.shape(dims), element);
+  partial.push_back(output && isPartial(type));
+  SmallVector<int64_t> shape = llvm::map_to_vector(dims, [&](StringAttr dim) { return sizes.fullSize(dim); });
+  if (output && isPartial(type))
+    shape.insert(shape.begin(), sizes.blocks);
+  auto buffer = tile::BufferType::get(builder.getContext(), kind, shape, element);
   return kernel.getBody().front().addArgument(buffer, program.getLoc());
 }
 
@@ -141,7 +148,15 @@ Value KernelBuilder::load(Value buffer, Value chunk, Type type, double absent) {
   return tile::LoadOp::create(builder, alg.getLoc(), sizes.convert(type), buffer, chunk, APFloat(absent));
 }
 
-void KernelBuilder::store(Value value, Value buffer, Value chunk) { tile::StoreOp::create(builder, alg.getLoc(), value, buffer, chunk); }
+/// A partial value is stored into its block's place along a leading axis.
+void KernelBuilder::store(Value value, Value buffer, Value chunk, Type type) {
+  if (isPartial(type)) {
+    SmallVector<int64_t> shape(shapeOf(value));
+    shape.insert(shape.begin() + (chunk ? 1 : 0), 1);
+    value = alg.reshape(value, shape);
+  }
+  tile::StoreOp::create(builder, alg.getLoc(), value, buffer, chunk);
+}
 
 Value KernelBuilder::initialCarry(BlockArgument carry, Value buffer) {
   auto init = program.getArgAttr(carry.getArgNumber()).getAs<FloatAttr>("init");
@@ -181,24 +196,24 @@ LogicalResult KernelBuilder::buildLoop() {
       return failure();
   alg.setLoc(yield.getLoc());
   for (auto [value, buffer] : llvm::zip(yield.getTokens(), outTokens))
-    store(body.get(value), buffer, index);
+    store(body.get(value), buffer, index, value.getType());
   for (auto [value, buffer] : llvm::zip(yield.getSaved(), outSaved))
-    store(body.get(value), buffer, index);
+    store(body.get(value), buffer, index, value.getType());
   SmallVector<Value> next = llvm::map_to_vector(yield.getCarries(), [&](Value v) { return body.get(v); });
   auto partial = loop.getRegionIterArgs().drop_front(next.size());
   for (auto [sum, total] : llvm::zip(yield.getSums(), partial))
     next.push_back(alg.add(total, body.get(sum)));
   scf::YieldOp::create(builder, yield.getLoc(), next);
   builder.setInsertionPointAfter(loop);
-  for (auto [value, buffer] : llvm::zip(loop.getResults(), outCarries))
-    store(value, buffer, {});
-  for (auto [value, buffer] : llvm::zip(loop.getResults().drop_front(yield.getCarries().size()), outSums))
-    store(value, buffer, {});
+  for (auto [value, buffer, carry] : llvm::zip(loop.getResults(), outCarries, yield.getCarries()))
+    store(value, buffer, {}, carry.getType());
+  for (auto [value, buffer, sum] : llvm::zip(loop.getResults().drop_front(yield.getCarries().size()), outSums, yield.getSums()))
+    store(value, buffer, {}, sum.getType());
   return success();
 }
 
 LogicalResult KernelBuilder::build(const Twine &name) {
-  kernel = tile::KernelOp::create(builder, program.getLoc(), name.str(), builder.getArrayAttr({}), ArrayRef<bool>{}, sizes.chunk, /*blocks=*/1,
+  kernel = tile::KernelOp::create(builder, program.getLoc(), name.str(), builder.getArrayAttr({}), ArrayRef<bool>{}, sizes.chunk, sizes.blocks,
                                   /*over_chunks=*/false);
   builder.createBlock(&kernel.getBody());
   addInputs();
@@ -206,6 +221,7 @@ LogicalResult KernelBuilder::build(const Twine &name) {
   kernel.setArgNamesAttr(builder.getArrayAttr(names));
   kernel.setOutputs(outputs);
   kernel->setAttr("roles", builder.getArrayAttr(roles));
+  kernel->setAttr("partial", builder.getBoolArrayAttr(partial));
   if (failed(buildLoop()))
     return failure();
   tile::ReturnOp::create(builder, program.getLoc());
@@ -278,6 +294,55 @@ static int64_t chooseChunk(chunk::ProgramOp program, const TileSizes &sizes) {
 }
 
 //===----------------------------------------------------------------------===//
+// Column blocks
+//===----------------------------------------------------------------------===//
+
+/// Whether an operation needs all of a dimension: it sums over it, or its
+/// result mixes positions along it.
+static bool needsWhole(Operation *op, StringRef dim) {
+  auto mentions = [&](Value value) {
+    return llvm::any_of(getDims(value), [&](StringAttr name) {
+      llvm::StringMap<int64_t> parts;
+      collectDimNames(name.getValue(), parts);
+      return parts.contains(dim) && name.getValue() != dim;
+    });
+  };
+  if (llvm::any_of(op->getOperands(), mentions) || llvm::any_of(op->getResults(), mentions))
+    return true;
+  bool enters = llvm::any_of(op->getOperands(), [&](Value v) { return hasDim(v.getType(), dim); });
+  bool leaves = llvm::all_of(op->getResults(), [&](Value v) { return hasDim(v.getType(), dim); });
+  return enters && (!leaves || isa<SoftmaxOp, RotateOp, ConcatOp, IndexOp>(op));
+}
+
+/// The dimension that the grid may cut: every output and every state has it and
+/// the forward program never needs all of it. Empty if there is none.
+static StringRef findSplitDim(ArrayRef<chunk::ProgramOp> programs) {
+  for (chunk::ProgramOp program : programs) {
+    if (program.getReverse())
+      continue;
+    chunk::YieldOp yield = program.getYield();
+    auto dims = getDims(yield.getTokens()[0]);
+    StringRef dim = dims.size() > 1 ? dims.back().getValue() : StringRef();
+    auto has = [&](Value value) { return hasDim(value.getType(), dim); };
+    bool splits = !dim.empty() && llvm::all_of(yield.getTokens(), has) && llvm::all_of(yield.getCarries(), has) &&
+                  llvm::none_of(program.getStep().without_terminator(), [&](Operation &op) { return needsWhole(&op, dim); });
+    return splits ? dim : StringRef();
+  }
+  return {};
+}
+
+/// The largest number of equal blocks that is at most what was asked for.
+static void chooseBlocks(ArrayRef<chunk::ProgramOp> programs, int64_t wanted, TileSizes &sizes) {
+  StringRef dim = findSplitDim(programs);
+  if (dim.empty() || wanted <= 1)
+    return;
+  int64_t size = sizes.fullSize(StringAttr::get(programs[0]->getContext(), dim));
+  sizes.splitDim = dim.str();
+  for (sizes.blocks = std::min(wanted, size); size % sizes.blocks; --sizes.blocks) {
+  }
+}
+
+//===----------------------------------------------------------------------===//
 // The pass
 //===----------------------------------------------------------------------===//
 
@@ -312,6 +377,7 @@ struct Kernelize : fla::impl::KernelizeBase<Kernelize> {
       for (chunk::ProgramOp program : programs)
         sizes.chunk = std::min(sizes.chunk, chooseChunk(program, sizes));
     }
+    chooseBlocks(programs, blocks, sizes);
     for (chunk::ProgramOp program : programs)
       if (failed(kernelize(program, sizes, storage)))
         return signalPassFailure();

@@ -15,7 +15,7 @@ ArrayRef<int64_t> fla::shapeOf(Value value) {
 // Sizes
 //===----------------------------------------------------------------------===//
 
-int64_t TileSizes::of(StringAttr dim) const {
+int64_t TileSizes::fullSize(StringAttr dim) const {
   if (dim.getValue() == kTokens || dim.getValue() == kPast)
     return chunk;
   return evaluateDim(dim.getValue(), dims).value_or(0);

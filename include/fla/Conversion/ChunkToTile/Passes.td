@@ -17,6 +17,8 @@ def Kernelize : Pass<"fla-kernelize", "::mlir::ModuleOp"> {
     Option<"dtype", "dtype", "std::string", "\"f32\"", "storage type of inputs and outputs: f64, f32, bf16, f16">,
     ListOption<"dtypes", "dtypes", "std::string", "storage type of single arguments, as g:f32">,
     Option<"chunk", "chunk", "int64_t", "0", "tokens a chunk, a power of two; 0 chooses">,
+    Option<"blocks", "blocks", "int64_t", "1",
+      "column blocks of the grid, at most; gradients that lack the columns then come as one share a block. 1 where the program needs whole columns">,
     Option<"saveStates", "save-states", "bool", "false", "forward kernels store the state at each chunk's start">];
   let dependentDialects = ["::fla::tile::TileDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
 }
