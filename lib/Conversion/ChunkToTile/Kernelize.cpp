@@ -271,12 +271,19 @@ static LogicalResult chooseSizes(chunk::ProgramOp program, const llvm::StringMap
   return success();
 }
 
-/// 64 tokens, fewer when a token has several rows that read the state, or when
-/// values of a token are large (an elementwise matrix state).
+/// 64 tokens; 16 where a solve meets vector gates, whose dyadic levels cost more
+/// than the smaller chunk; fewer when a token has several rows that read the
+/// state, or when values of a token are large (an elementwise matrix state).
 static int64_t chooseChunk(chunk::ProgramOp program, const TileSizes &sizes) {
-  int64_t chunk = 64, rows = 1;
-  program.walk([&](chunk::SolveOp solve) { rows = std::max<int64_t>(rows, solve.getRows().size()); });
-  chunk /= llvm::PowerOf2Ceil(rows);
+  int64_t rows = 1;
+  bool solves = false, vectorGate = false;
+  program.walk([&](chunk::SolveOp solve) {
+    solves = true;
+    rows = std::max<int64_t>(rows, solve.getRows().size());
+  });
+  auto isVector = [](Value gate) { return gate && getDims(gate).size() > hasDim(gate.getType(), kTokens); };
+  program.walk([&](chunk::ScoreOp score) { vectorGate |= isVector(score.getGate()); });
+  int64_t chunk = (solves && vectorGate ? 16 : 64) / llvm::PowerOf2Ceil(rows);
   constexpr int64_t kLargestTile = 1 << 17; // elements: half a megabyte of f32, a second-level cache
   program.walk([&](Operation *op) {
     for (Value result : op->getResults()) {
