@@ -150,7 +150,8 @@ FailureOr<ProgramOp> fla::normalizeRecurrence(RecurrenceOp recurrence) {
     Value original = recurrence.getYield().getStates()[state.getArgNumber()];
     Value advanced = normalizeElementwiseState(program, state, original);
     if (advanced) {
-      program.define(original, advanced);
+      if (program.dependsOn(original, state)) // an overwritten state leaves its input as it is
+        program.define(original, advanced);
     } else {
       if (getDims(state).size() != 2) {
         Operation *blame = findNonlinear(program, state, original);
