@@ -179,6 +179,16 @@ def test_square_states():
     compare(square, (draw(8), draw(8, seed=1), draw(8, seed=2), log_gate(8, seed=3), log_gate(8, seed=4)))
 
 
+def test_delta_rule_on_a_square_state():
+    @recurrence
+    def delta(S: State[K, K], q: Vec[K], k: Vec[K], v: Vec[K], w: Vec[K], beta: Scalar):
+        S = cols(assume(w, 0, 1)) * S
+        S = S + outer(k, beta * (v - S.T @ k))
+        return S, q + S.T @ q
+
+    compare(delta, (draw(8), unit(8, seed=1), draw(8, seed=2), log_gate(8, seed=3).exp(), torch.rand(1, T, H)))
+
+
 def test_outputs_after_the_read():
     @recurrence
     def normed(S: State[K, V], q: Vec[K], k: Vec[K], v: Vec[V], w: Param[V], o: Vec[V]):

@@ -153,6 +153,7 @@ def test_square_states_take_rows_and_cols():
     assert '#fla.dims<K, "K\'">' in text
     gates = re.findall(r"fla\.gate (%\w+), (%\w+) : .*, tensor<\?xf64, #fla\.dims<(.*)>>$", text, re.M)
     assert [g[2] for g in gates] == ["K", "\"K'\""]
+    assert text.count("fla.rename") == 3  # cols(w), the read that w is subtracted from, S @ k
     reads = re.findall(r"fla\.read .* tensor<\?xf64, #fla\.dims<(.*?)>> ->", text)
     assert reads == ["K", "\"K'\""]
 

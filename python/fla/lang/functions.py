@@ -14,7 +14,7 @@ from .builder import attributes, current, type_of
 from .dimensions import canonical, primed, product, total, unprimed
 from .errors import refuse
 from .values import (Condition, Side, Value, binary, broadcast, describe, divide, dot, is_number, lift,
-                     multiply, rename, together, unary)
+                     multiply, plain, rename, together, unary)
 
 __all__ = ["exp", "exp2", "log", "log2", "log1p", "expm1", "sqrt", "rsqrt", "sigmoid", "logsigmoid", "silu",
            "softplus", "tanh", "relu", "gelu", "sin", "cos", "abs", "minimum", "maximum", "clamp", "where",
@@ -135,7 +135,7 @@ def _select(condition: Condition, a: Value, b: Value) -> Value:
 
 # Reductions.
 def _reduce(mnemonic: str, x: Value, over: tuple) -> Value:
-    x = lift(x)
+    x = plain(lift(x))
     gone = [canonical(d) for d in over] or list(x.dims)
     for d in gone:
         if d not in x.dims:
@@ -179,7 +179,7 @@ def _size(dims: tuple[str, ...]) -> Value:
 
 def mean(x, *over):
     """Mean over the named dimensions, all of them by default."""
-    x = lift(x)
+    x = plain(lift(x))
     if not x.dims:
         return x
     gone = tuple(canonical(d) for d in over) or x.dims
@@ -195,7 +195,7 @@ def softmax(x):
 
 
 def _vector(x, function: str) -> Value:
-    x = lift(x)
+    x = plain(lift(x))
     if not x.dims:
         raise refuse(f"expected a vector for {function}, got {describe(x)}")
     return x
@@ -220,7 +220,8 @@ def outer(x, y):
     x, y = lift(x), lift(y)
     if len(x.dims) != 1 or len(y.dims) != 1:
         raise refuse(f"expected two vectors for outer, got {describe(x)} and {describe(y)}")
-    if x.dims == y.dims:
+    x = plain(x)
+    if unprimed(y.dims[0]) == x.dims[0]:
         y = rename(y, (primed(x.dims[0]),))
     dims = x.dims + y.dims
     text = f"fla.outer {x.ssa}, {y.ssa} : {type_of(x.dims)}, {type_of(y.dims)} -> {type_of(dims)}"
@@ -239,7 +240,7 @@ def cols(w):
 
 def concat(*parts):
     """Vectors and numbers one after another, along their last dimension."""
-    values = [lift(p) for p in (parts[0] if len(parts) == 1 and isinstance(parts[0], (list, tuple)) else parts)]
+    values = [plain(lift(p)) for p in (parts[0] if len(parts) == 1 and isinstance(parts[0], (list, tuple)) else parts)]
     if not values:
         raise refuse("expected at least one value for concat")
     lead = next((v.dims[:-1] for v in values if v.dims), ())
@@ -263,7 +264,7 @@ def flatten(x):
 
 def rotate(x, angle):
     """Turns the pairs (x[2i], x[2i+1]) of the last dimension by angle[i] radians."""
-    x, angle = lift(x), lift(angle)
+    x, angle = plain(lift(x)), plain(lift(angle))
     if not x.dims or not angle.dims or x.dims[:-1] != angle.dims[:-1] \
             or product("2", angle.dims[-1]) != x.dims[-1]:
         raise refuse(f"expected a vector of dimension 2*R and an angle of dimension R for rotate, "

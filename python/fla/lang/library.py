@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from functools import lru_cache
 from pathlib import Path
 
 from .._native import definitions_folder
@@ -58,12 +57,20 @@ def available() -> list[str]:
     return sorted(path.stem for path in definitions_folder().glob("*.mlir"))
 
 
-@lru_cache(maxsize=None)
 def load(stem: str) -> Loaded:
     """A definition of the library by its file's stem, or of a .mlir file by its path.
 
     Raises ValueError for a name that the library does not have.
     """
+    # A plain dictionary: torch.compile traces a definition that was loaded before.
+    found = _LOADED.get(stem)
+    return found if found is not None else _LOADED.setdefault(stem, _read(stem))
+
+
+_LOADED: dict[str, Loaded] = {}
+
+
+def _read(stem: str) -> Loaded:
     path = Path(stem) if str(stem).endswith(".mlir") else definitions_folder() / f"{stem}.mlir"
     if not path.is_file():
         close = difflib.get_close_matches(stem, available(), n=3)

@@ -30,6 +30,7 @@ class ArgSpec:
     kind: str
     shape: tuple[int, ...]
     dtype: torch.dtype
+    partial: bool = False
 
     @property
     def key(self) -> str:
@@ -106,8 +107,8 @@ def ask(function: str, definition: Definition, options: dict):
 
 def _manifest(text: str) -> tuple[int, tuple[ArgSpec, ...]]:
     facts = json.loads(text)
-    rows = tuple(ArgSpec(a["name"], a["role"], a["kind"], tuple(a["shape"]), _TORCH.get(a["dtype"], torch.float32))
-                 for a in facts["args"])
+    rows = tuple(ArgSpec(a["name"], a["role"], a["kind"], tuple(a["shape"]), _TORCH.get(a["dtype"], torch.float32),
+                         bool(a.get("partial"))) for a in facts["args"])
     return int(facts.get("chunk") or 0), rows
 
 
@@ -195,4 +196,14 @@ def run_program(program: Program, launch: Launch, values: dict, given: dict,
     offsets = launch.offsets.data_ptr() if launch.offsets is not None else 0
     shape = [launch.batch, launch.tokens, launch.heads, launch.sequences, offsets]
     _native.native().run(program.handle, flat, shape, torch.get_num_threads())
+    _sum_blocks(program, out)
     return out
+
+
+def _sum_blocks(program: Program, out: dict) -> None:
+    """Adds up, in order, what the column blocks of the grid wrote one by one."""
+    for spec in program.args:
+        if spec.partial and spec.key in out.get(spec.role, {}):
+            t = out[spec.role][spec.key]
+            wide = torch.float64 if t.dtype == torch.float64 else torch.float32
+            out[spec.role][spec.key] = t.sum(t.dim() - len(spec.shape), dtype=wide)

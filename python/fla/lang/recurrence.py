@@ -243,8 +243,9 @@ class Ladder(list):
     def __str__(self) -> str:
         lines = [f"{'phase':<14}{'form':<11}{'dtype':<7}{'case':<28}{'error':>10}  {'tolerance':>9}"]
         for row in self:
+            error = "not finite" if row["error"] is None else f"{row['error']:.1e}"
             lines.append(f"{row['phase']:<14}{row['form']:<11}{row['dtype']:<7}{row['case']:<28}"
-                         f"{row['error']:>10.1e}  {row['tolerance']:>9.1e}  {'pass' if row['pass'] else 'FAIL'}")
+                         f"{error:>10}  {row['tolerance']:>9.1e}  {'pass' if row['pass'] else 'FAIL'}")
         return "\n".join(lines)
 
 

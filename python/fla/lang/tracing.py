@@ -8,7 +8,7 @@ from .builder import Builder, attributes, number, type_of
 from .definition import Definition, parse_definition
 from .errors import DefinitionError, at_return, refuse
 from .signature import Parameter
-from .values import Value, broadcast, describe, lift, _ordered
+from .values import Value, broadcast, describe, lift, plain, _ordered
 
 __all__ = ["trace", "bind_step", "split_results"]
 
@@ -74,7 +74,7 @@ def _shape(x) -> str:
 
 
 def _next_state(value, p: Parameter) -> Value:
-    value = lift(value)
+    value = plain(lift(value))
     if set(value.dims) - set(p.dims):
         raise refuse(f"the next value of state '{p.name}' is {describe(value)}; "
                      f"expected dimensions {', '.join(p.dims) or '(none)'}")
@@ -120,7 +120,7 @@ def trace(step, parameters: list[Parameter], statics: dict, present: frozenset[s
         with at_return(step):
             nexts, results = split_results(returned, len(states), step.__name__)
             nexts = [_next_state(v, p) for v, p in zip(nexts, states)]
-            results = [lift(v) for v in results]
+            results = [plain(lift(v)) for v in results]
         body = builder.finish([v.ssa for v in nexts], [v.ssa for v in results])
     text = _print(builder.name, kept, builder, body, nexts, results, located=False)
     located = _print(builder.name, kept, builder, body, nexts, results, located=True)

@@ -15,7 +15,8 @@ from .builder import current, type_of
 from .dimensions import primed, unprimed
 from .errors import here, refuse
 
-__all__ = ["Value", "Condition", "Side", "lift", "broadcast", "together", "unary", "binary", "is_number"]
+__all__ = ["Value", "Condition", "Side", "lift", "broadcast", "together", "unary", "binary", "plain",
+           "is_number"]
 
 
 def is_number(x) -> bool:
@@ -279,6 +280,20 @@ def _check_flip(*values: Value) -> None:
         raise refuse("the transpose of a square state can only be used with @, for instance S.T @ k")
 
 
+def plain(value: Value) -> Value:
+    """A vector read from a square state under its own name: K' becomes K."""
+    return rename(value, (unprimed(value.dims[0]),)) if len(value.dims) == 1 and "'" in value.dims[0] else value
+
+
+def _align(values: tuple[Value, ...]) -> list[Value]:
+    """Vectors of K and K' together: what does not come from the state takes the prime."""
+    names = {v.dims for v in values if len(v.dims) == 1}
+    prime = next((d for d in names if "'" in d[0] and (unprimed(d[0]),) in names), None)
+    if prime is None:
+        return list(values)
+    return [rename(v, prime) if v.dims == (unprimed(prime[0]),) else v for v in values]
+
+
 def _ambiguous(vector: Value, matrix: Value) -> bool:
     return (len(matrix.dims) == 2 and len(vector.dims) == 1
             and matrix.dims[1] == primed(matrix.dims[0]) and vector.dims[0] == matrix.dims[0])
@@ -287,6 +302,7 @@ def _ambiguous(vector: Value, matrix: Value) -> bool:
 def together(*values: Value) -> tuple[tuple[str, ...], list[Value]]:
     """Common dimensions of values that work elementwise, one holding all the others'."""
     _check_flip(*values)
+    values = _align(values)
     widest = builtins.max(values, key=lambda v: len(v.dims))
     for v in values:
         if not set(v.dims) <= set(widest.dims):
@@ -340,7 +356,7 @@ def multiply(a, b) -> Value:
     """a * b by names: a gate on a state, a scale or an elementwise product otherwise."""
     if isinstance(a, Side) or isinstance(b, Side):
         return _scale_side(a, b) if isinstance(a, Side) else _scale_side(b, a)
-    value, factor = _factor_first(lift(a), lift(b))
+    value, factor = _factor_first(*_align((lift(a), lift(b))))
     _check_flip(value, factor)
     if not set(factor.dims) <= set(value.dims) or _ambiguous(factor, value):
         together(value, factor)
@@ -369,7 +385,7 @@ def _scale_side(side: Side, other) -> Value:
     if len(matrix.dims) != 2:
         raise refuse(f"expected a matrix beside rows(...) or cols(...), got {describe(matrix)}")
     axis = matrix.dims[side.axis]
-    if len(vector.dims) != 1 or vector.dims[0] not in (axis, unprimed(axis)):
+    if len(vector.dims) != 1 or unprimed(vector.dims[0]) != unprimed(axis):
         raise refuse(f"expected a vector of dimension {axis} to scale the "
                      f"{'rows' if side.axis == 0 else 'columns'} of {describe(matrix)}, got {describe(vector)}")
     return _product(matrix, rename(vector, (axis,)))
@@ -434,7 +450,7 @@ def matmul(a, b) -> Value:
 
 def dot(a, b) -> Value:
     """Sum of products of two vectors of one dimension."""
-    a, b = lift(a), lift(b)
+    a, b = _align((lift(a), lift(b)))
     if a.dims != b.dims:
         raise refuse(f"dimensions are mixed: {describe(a)} and {describe(b)} are multiplied and summed; "
                      "expected two vectors of the same dimension")
@@ -447,7 +463,7 @@ def _contract(matrix: Value, vector: Value, last: bool) -> Value:
     """Sums the axis that the vector names; for a square state the side of @ decides."""
     square = matrix.dims[1] == primed(matrix.dims[0])
     name = vector.dims[0]
-    if square and name == matrix.dims[0]:
+    if square and unprimed(name) == matrix.dims[0]:
         axis = 1 if last != matrix.flipped else 0
         vector = rename(vector, (matrix.dims[axis],))
     elif name in matrix.dims:
@@ -459,5 +475,4 @@ def _contract(matrix: Value, vector: Value, last: bool) -> Value:
     mnemonic = "fla.read" if matrix.state else "fla.contract"
     text = (f"{mnemonic} {matrix.ssa}, {vector.ssa} : {type_of(matrix.dims)}, {type_of(vector.dims)} "
             f"-> {type_of(rest)}")
-    out = Value(current().emit(text, (matrix.ssa, vector.ssa)), rest)
-    return rename(out, (unprimed(rest[0]),)) if square else out
+    return Value(current().emit(text, (matrix.ssa, vector.ssa)), rest)
