@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fla.lang import Scalar, State, Vec, exp, outer, recurrence, sigmoid
+from fla.lang import Scalar, State, Vec, exp, outer, recurrence, sigmoid, unit
 
 
 @recurrence
 def doubly_gated_delta(S: State["K", "V"], q: Vec["K"], k: Vec["K"], v: Vec["V"], g: Vec["K"], h: Vec["V"],
                        beta: Scalar):
-    S = exp(g) * S * exp(h)
+    k = unit(k)
+    S = sigmoid(g) * S * sigmoid(h)
     S = S + outer(k, sigmoid(beta) * (v - S.T @ k))
     return S, S.T @ q
 

@@ -51,13 +51,14 @@ def first_losses(model: LanguageModel, text: Text, steps: int, plan: Plan = Plan
     return [step(model, optimizer, *next(source), plan.rate * min(1.0, (i + 1) / plan.warm_up)) for i in range(steps)]
 
 
-def train(model: LanguageModel, text: Text, seconds: float, plan: Plan = Plan(), show: bool = True) -> History:
+def train(model: LanguageModel, text: Text, seconds: float, plan: Plan = Plan(), show: bool = True,
+          most_steps: float = math.inf) -> History:
     """Trains for a time; the rate warms up, then falls along a cosine of the time left."""
     optimizer, source = optimizer_of(model, plan), batches(text, plan.batch, plan.tokens, plan.seed)
     history, begin = History(), time.perf_counter()
     form = "  train: {percentage:3.0f}%|{bar:30}| {n:.0f}/{total:.0f} s{postfix}"
     with tqdm(total=round(seconds), disable=not show, bar_format=form) as bar:
-        while (elapsed := time.perf_counter() - begin) < seconds:
+        while (elapsed := time.perf_counter() - begin) < seconds and len(history.losses) < most_steps:
             warm = min(1.0, (len(history.losses) + 1) / plan.warm_up)
             fall = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * elapsed / seconds))
             history.losses.append(step(model, optimizer, *next(source), plan.rate * warm * fall))
