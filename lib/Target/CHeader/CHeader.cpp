@@ -79,6 +79,13 @@ static std::string roleOf(tile::KernelOp kernel, unsigned i) {
   return kernel.getOutputs()[i] ? "output" : "input";
 }
 
+/// Each column block stores its share of a gradient; the caller sums them.
+static bool isPartial(tile::KernelOp kernel, unsigned i) {
+  auto partial = kernel->getAttrOfType<ArrayAttr>("partial");
+  auto mark = partial && i < partial.size() ? dyn_cast<BoolAttr>(partial[i]) : BoolAttr();
+  return mark && mark.getValue();
+}
+
 //===----------------------------------------------------------------------===//
 // The header
 //===----------------------------------------------------------------------===//
@@ -109,7 +116,8 @@ void HeaderWriter::writeBuffers() {
     while (!used.insert(field).second)
       field += "_";
     os << "  FlaBuffer " << field << "; /* " << (kernel.getOutputs()[i] ? "out " : "in  ") << roleOf(kernel, i) << ": "
-       << describe(cast<tile::BufferType>(arg.getType())) << " */\n";
+       << describe(cast<tile::BufferType>(arg.getType())) << (isPartial(kernel, i) ? ", to be summed over its first axis, one part a block" : "")
+       << " */\n";
   }
   os << "} " << name << "_buffers;\n\n";
 }

@@ -1,0 +1,44 @@
+// What no chunk changes is computed once a head; what is computed twice, once.
+// RUN: fla-opt %s --fla-simplify-tiles | FileCheck %s
+
+// A constant decay: its table of segment sums leaves the loop over chunks.
+// CHECK-LABEL: tile.kernel @hoist
+// CHECK:       %[[G:.+]] = tile.load %g
+// CHECK:       %[[ROWS:.+]] = tile.broadcast %[[G]] []
+// CHECK:       %[[TABLE:.+]] = tile.segsum %[[ROWS]]
+// CHECK:       %[[GATES:.+]] = math.exp %[[TABLE]]
+// CHECK:       scf.for
+// CHECK-NOT:   tile.segsum
+// CHECK-NOT:   math.exp
+// CHECK:       %[[P:.+]] = tile.dot
+// CHECK:       arith.mulf %[[P]], %[[GATES]]
+tile.kernel @hoist(%q: !tile.buffer<token, 8xf32>, %g: !tile.buffer<param, f32>, out %o: !tile.buffer<token, 8xf32>)
+    attributes {chunk = 8 : i64, blocks = 1 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %n = tile.num_chunks
+  %0 = tile.load %g : <param, f32> -> f32
+  scf.for %c = %c0 to %n step %c1 {
+    %1 = tile.load %q[%c] : <token, 8xf32> -> tensor<8x8xf32>
+    %2 = tile.dot %1, %1 pairs(causal) {transpose_b} : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
+    %3 = tile.broadcast %0 [] : f32 -> tensor<8xf32>
+    %4 = tile.segsum %3 : tensor<8xf32> -> tensor<8x8xf32>
+    %5 = math.exp %4 : tensor<8x8xf32>
+    %6 = arith.mulf %2, %5 : tensor<8x8xf32>
+    tile.store %6, %o[%c] : tensor<8x8xf32>, <token, 8xf32>
+  }
+}
+
+// Duplicates go.
+// CHECK-LABEL: tile.kernel @duplicates
+// CHECK:       %[[G:.+]] = tile.load %g
+// CHECK-NEXT:  %[[SUM:.+]] = tile.cumsum %[[G]]
+// CHECK-NOT:   tile.cumsum
+// CHECK:       arith.addf %[[SUM]], %[[SUM]]
+tile.kernel @duplicates(%g: !tile.buffer<state, 8xf32>, out %o: !tile.buffer<state, 8xf32>) attributes {chunk = 8 : i64, blocks = 1 : i64} {
+  %0 = tile.load %g : <state, 8xf32> -> tensor<8xf32>
+  %1 = tile.cumsum %0 : tensor<8xf32>
+  %2 = tile.cumsum %0 : tensor<8xf32>
+  %3 = arith.addf %1, %2 : tensor<8xf32>
+  tile.store %3, %o : tensor<8xf32>, <state, 8xf32>
+}
