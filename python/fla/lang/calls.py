@@ -15,7 +15,7 @@ from .definition import Argument, Definition
 from .dimensions import evaluate, names_in, solve_sizes
 from .signature import REQUIRED, Parameter
 
-__all__ = ["Bound", "bind_names", "bind_tensors", "free_names", "check_offsets", "DTYPES"]
+__all__ = ["Bound", "bind_names", "bind_tensors", "free_names", "check_offsets", "keep", "DTYPES"]
 
 DTYPES = {torch.float64: "f64", torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 
@@ -269,11 +269,34 @@ def check_offsets(name: str, cu_seqlens: torch.Tensor, tokens: int) -> list[int]
     return offsets
 
 
+def _shape_key(definition: Definition, bound: Bound, given: dict):
+    """What the checks of shapes look at, or None where sizes are symbols (torch.compile)."""
+    shapes = tuple(bound.tensors.items())
+    if torch.compiler.is_compiling() or any(type(s) is not int for _, t in shapes for s in t.shape):
+        return None
+    own = definition.argument_names
+    return tuple((n, t.shape) for n, t in shapes), tuple((k, v) for k, v in given.items() if k not in own)
+
+
+def keep(cache: dict, key, value) -> None:
+    """Remembers an answer; a cache that has grown too large starts again."""
+    if len(cache) >= 1024:
+        cache.clear()
+    cache[key] = value
+
+
 def bind_tensors(name: str, definition: Definition, given: dict, absent: tuple, initial, cu_seqlens) -> Bound:
     """A checked call of `definition`. Raises TypeError or ValueError naming the argument."""
     bound = _collect(name, definition, given, absent)
-    _check_lead(name, definition, bound)
-    _check_sizes(name, definition, bound, given)
+    key = _shape_key(definition, bound, given)
+    known = definition.checked.get(key) if key else None
+    if known is None:
+        _check_lead(name, definition, bound)
+        _check_sizes(name, definition, bound, given)
+        if key:
+            keep(definition.checked, key, (bound.sizes, bound.batch, bound.tokens, bound.heads))
+    else:
+        bound.sizes, bound.batch, bound.tokens, bound.heads = known
     _check_packed(name, bound, cu_seqlens)
     _check_initial(name, definition, bound, initial)
     return bound

@@ -67,6 +67,13 @@ class Definition:
     located: str = ""
     sizes: dict = field(default_factory=dict, hash=False, compare=False)
 
+    # Shapes that passed the checks of a call, with what they mean.
+    checked: dict = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def argument_names(self) -> frozenset[str]:
+        return frozenset(a.name for a in self.arguments)
+
     @cached_property
     def digest(self) -> str:
         """Identity of the contents, short enough for names."""

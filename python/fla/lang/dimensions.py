@@ -130,13 +130,16 @@ def canonical(dim: str | int) -> str:
     return _canonical(str(dim))
 
 
-def names_in(dim: str) -> set[str]:
+@lru_cache(maxsize=None)
+def names_in(dim: str) -> frozenset[str]:
     """Names that a dimension's size depends on, without primes."""
-    return {name.rstrip("'") for names in _polynomial(dim) for name in names}
+    return frozenset(name.rstrip("'") for names in _polynomial(dim) for name in names)
 
 
 def evaluate(dim: str, sizes: dict[str, int]) -> int:
     """Size of a dimension. Raises KeyError for a name without a size."""
+    if dim in sizes:
+        return sizes[dim]
     value = 0
     for names, factor in _polynomial(dim).items():
         for name in names:
@@ -196,11 +199,13 @@ def solve_sizes(observed: list[tuple[str, int]], sizes: dict[str, int]) -> None:
     A bare name is read off; an expression with one unknown name is inverted. A
     pair that has no solution is left for the caller's check to report.
     """
-    pending = list(observed)
+    pending = []
     for dim, size in observed:
         if _IDENTIFIER.fullmatch(dim):
             sizes.setdefault(dim.rstrip("'"), size)
-    progress = True
+        else:
+            pending.append((dim, size))
+    progress = bool(pending)
     while progress:
         progress = False
         for dim, size in pending:

@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 import torch
 
 from .. import knobs
-from .calls import (DTYPES, Bound, check_offsets, free_names, head_counts, state_dtype, state_heads)
+from .calls import (DTYPES, Bound, check_offsets, free_names, head_counts, keep, state_dtype, state_heads)
 from .definition import Definition
 from .dimensions import evaluate, solve_sizes
 from .programs import Launch, Program, compile_program, run_program
@@ -54,6 +54,7 @@ class Operators:
         self.values = [a for a in present if a.kind == "value"]
         self.free = free_names(definition)
         self._programs: dict[tuple, Program] = {}
+        self._prepared: dict[tuple, tuple[Program, Launch, list]] = {}
         digest = hashlib.sha256((definition.digest + repr(sorted(absent))).encode()).hexdigest()[:12]
         self.name = f"fla::{definition.name}_{digest}"
 
@@ -120,10 +121,14 @@ class Operators:
         return op
 
     # Sizes.
+    def _inner(self, argument, x: Operands):
+        t = x.tensors[argument.name]
+        return t.shape[t.dim() - len(argument.dims):]
+
     def _sizes(self, x: Operands) -> dict[str, int]:
         sizes = {**self.definition.sizes, **{n: int(v) for n, v in zip(self.free, x.free.split())}}
         observed = [(d, int(s)) for a in self.inputs if a.dims
-                    for d, s in zip(a.dims, x.tensors[a.name].shape[-len(a.dims):])]
+                    for d, s in zip(a.dims, self._inner(a, x))]
         solve_sizes(observed, sizes)
         return sizes
 
@@ -179,19 +184,30 @@ class Operators:
         return (*results, saved)
 
     def _run(self, x: Operands, saving: bool):
-        launch = self._with_offsets(self._launch(x), x)
-        program = self._program(x, "forward", "save" if saving else "recompute")
+        program, launch, shapes = self._prepare(x, saving)
+        launch = self._with_offsets(launch, x)
         if launch.batch == 0 or launch.tokens == 0 or launch.sequences == 0:
             return self._nothing(x, launch, saving, program)
         given = {"input": x.tensors, "initial_state": self._by_state(x.initial)}
         out = run_program(program, launch, x.values, given, () if x.finals else ("final_state",))
-        _, shapes = self._shapes(x, launch)
         if x.finals:
             finals = [_own_heads(out["final_state"][s.name], shape[1])
                       for s, shape in zip(self.definition.states, shapes)]
         else:
             finals = [torch.empty(0, dtype=state_dtype(x.tensors.values())) for _ in shapes]
         return (*out["output"].values(), *finals, *([list(out.get("saved", {}).values())] if saving else []))
+
+    def _prepare(self, x: Operands, saving: bool) -> tuple[Program, Launch, list]:
+        """(program, launch without offsets, shapes of the states), remembered by shapes and dtypes."""
+        count = -1 if x.cu_seqlens is None else x.cu_seqlens.shape[0]
+        key = (tuple((t.shape, t.dtype) for t in x.tensors.values()), x.free, x.form, x.chunk, saving, count)
+        known = self._prepared.get(key)
+        if known is None:
+            launch = self._launch(x)
+            program = self._program(x, "forward", "save" if saving else "recompute")
+            known = program, launch, self._shapes(x, launch)[1]
+            keep(self._prepared, key, known)
+        return known
 
     def _by_state(self, tensors) -> dict:
         return {s.name: t for s, t in zip(self.definition.states, tensors)}
