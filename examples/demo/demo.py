@@ -70,7 +70,7 @@ def report_training(model: LanguageModel, text: Text, history: History, plan: Pl
     marks = sorted({min(int(len(losses) * i / 5), len(losses) - 1) for i in range(6)})
     print("  loss by step:", ", ".join(f"{i + 1}: {losses[i]:.3f}" for i in marks))
     print(f"  {len(losses)} steps, {history.tokens / history.seconds:,.0f} tokens/s")
-    last = losses[-50:]
+    last = losses[-max(1, min(50, len(losses) // 5)):]
     seen, held_out, bigram = sum(last) / len(last), held_out_loss(model, text), bigram_losses(text)
     print(f"  nats a character         this model   bigram model   (knowing nothing: {uniform_loss(text):.2f})")
     print(f"    text learned from   {seen:12.3f}   {bigram[0]:12.3f}")
