@@ -125,8 +125,22 @@ std::optional<Bad> FlatForm::build(Value next) {
   return std::nullopt;
 }
 
+/// S' q over columns, given a = S q: d * a + sum x (v . q + b . a).
+Value FlatForm::columnRead(const Matrix &m, Value query, Value answer) {
+  Value sum = m.decay ? alg.mul(answer, m.decay) : Value();
+  for (const Row &row : m.rows) {
+    Value weight = row.v ? alg.dot(row.v, query) : Value();
+    if (row.b)
+      weight = alg.add(weight, alg.dot(row.b, answer));
+    sum = weight ? alg.add(sum, alg.mul(row.x, weight)) : sum;
+  }
+  return sum;
+}
+
 /// Reads outside the update are flat as well: each is v + (incoming S)^T b.
 FailureOr<Value> FlatForm::emit(RecurrenceOp recurrence) {
+  int incoming = spec.rowGate ? -1 : 0;
+  SmallVector<std::pair<ReadOp, Matrix>> overColumns;
   for (Operation &op : recurrence.getStep().without_terminator()) {
     auto readOp = dyn_cast<ReadOp>(&op);
     if (!readOp || !program.dependsOn(readOp.getState(), state) || program.dependsOn(readOp.getQuery(), state) ||
@@ -135,9 +149,16 @@ FailureOr<Value> FlatForm::emit(RecurrenceOp recurrence) {
     if (auto v = read(readOp)) {
       Affine affine{0, v->v, {}};
       if (v->b)
-        affine.reads.push_back({v->b, spec.rowGate ? -1 : 0});
+        affine.reads.push_back({v->b, incoming});
       spec.answers.push_back({readOp.getResult(), affine});
+    } else if (auto m = matrix(readOp.getState()); m && m->decay) {
+      Affine affine{1, {}, {{program.materialize(readOp.getQuery()), incoming}}};
+      spec.answers.push_back({readOp.getResult(), affine});
+      overColumns.push_back({readOp, *m});
     }
   }
-  return spec.emit(program, state, state.getLoc());
+  Value next = spec.emit(program, state, state.getLoc());
+  for (auto &[op, m] : overColumns)
+    program.define(op.getResult(), columnRead(m, program.materialize(op.getQuery()), program.materialize(op.getResult())));
+  return next;
 }

@@ -36,6 +36,7 @@ private:
   std::optional<Matrix> matrixProduct(mlir::Operation *op);
   std::optional<Vector> vector(mlir::Value value);
   std::optional<Vector> read(ReadOp op);
+  mlir::Value columnRead(const Matrix &m, mlir::Value query, mlir::Value answer);
 
   ProgramBuilder &program;
   mlir::BlockArgument state;
