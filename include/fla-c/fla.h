@@ -61,7 +61,7 @@ FLA_EXPORT void fla_string_free(char *text);
  *    "form" "chunk"|"recurrent", "direction" "forward"|"backward"|"both",
  *    "absent" ["gv",...] (inputs that take their default), "chunk" 64,
  *    "blocks" 1 (the grid cuts the columns into at most so many parts, where the
- *    definition allows it), "states" "save"|"recompute", "entry" name of the definition, "until" phase
+ *    definition allows it; a backward then recomputes the states), "states" "save"|"recompute", "entry" name of the definition, "until" phase
  *    ("define","normalize","chunk","differentiate","kernelize","target").
  *  NULL on failure. */
 FLA_EXPORT char *fla_phase(const char *source, const char *options);
@@ -79,7 +79,8 @@ FLA_EXPORT void fla_program_free(FlaProgram *program);
  *  d_final_state, d_input, d_initial_state, temp. The caller allocates all of
  *  them. A d_input of a per-token input is [batch, time, H, ...] for all H heads
  *  of the launch (the caller sums a group); of a param it is [sequence, H, ...].
- *  A "partial" one has a leading axis of blocks in its shape, which the caller sums. */
+ *  A "partial" one has a leading axis of blocks in its shape, which the caller sums;
+ *  several whose names differ after an '@' only are pieces that the caller adds. */
 FLA_EXPORT const char *fla_program_manifest(const FlaProgram *program);
 
 /** Runs a program on tensors in the manifest's order. 0 on success. */

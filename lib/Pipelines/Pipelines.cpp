@@ -45,9 +45,13 @@ static void addNormalize(OpPassManager &pm, const CompileOptions &options) {
   cleanUp(pm);
 }
 
-static void addChunk(OpPassManager &pm) {
+static void addChunk(OpPassManager &pm, const CompileOptions &options) {
   pm.addPass(createFormChunks());
   cleanUp(pm);
+  if (options.blocks > 1) {
+    pm.addPass(createDistribute());
+    cleanUp(pm);
+  }
 }
 
 static void addDifferentiate(OpPassManager &pm, const CompileOptions &options) {
@@ -55,7 +59,7 @@ static void addDifferentiate(OpPassManager &pm, const CompileOptions &options) {
     return;
   DifferentiateOptions differentiate;
   if (!options.forward)
-    differentiate.forward = options.saveStates ? "drop" : "replay";
+    differentiate.forward = options.saveStates && options.blocks <= 1 ? "drop" : "replay";
   pm.addPass(createDifferentiate(differentiate));
   cleanUp(pm);
 }
@@ -78,7 +82,7 @@ void fla::buildPipeline(OpPassManager &pm, const CompileOptions &options) {
   if (options.until >= Phase::Normalize)
     addNormalize(pm, options);
   if (options.until >= Phase::Chunk)
-    addChunk(pm);
+    addChunk(pm, options);
   if (options.until >= Phase::Differentiate)
     addDifferentiate(pm, options);
   if (options.until >= Phase::Kernelize)

@@ -12,7 +12,9 @@
 //===----------------------------------------------------------------------===//
 #include "BodyConverter.h"
 #include "fla/Conversion/ChunkToTile/Passes.h"
+#include "fla/Dialect/Chunk/IR/SplitDim.h"
 #include "fla/Support/Dims.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using namespace fla;
@@ -38,13 +40,21 @@ struct StorageTypes {
   }
 };
 
+/// What programs of a module know of each other: values that cross between them.
+struct Links {
+  llvm::StringSet<> read;    ///< token values that some program reads
+  llvm::StringSet<> temps;   ///< those that are neither inputs nor outputs of the definition
+  llvm::StringMap<int64_t> shares; ///< gradients stored as one share a block
+  Type outputType;                 ///< storage of outputs: that of the first per-token argument
+};
+
 /// What a forward kernel is for.
 enum class Purpose { Run, RunAndSave, Replay };
 
 class KernelBuilder {
 public:
-  KernelBuilder(chunk::ProgramOp program, const TileSizes &sizes, const StorageTypes &storage, Purpose purpose)
-      : program(program), sizes(sizes), storage(storage), purpose(purpose), builder(program), alg(builder, sizes) {
+  KernelBuilder(chunk::ProgramOp program, const TileSizes &sizes, const StorageTypes &storage, Links &links, Purpose purpose)
+      : program(program), sizes(sizes), storage(storage), links(links), purpose(purpose), builder(program), alg(builder, sizes) {
     alg.setLoc(program.getLoc());
   }
   LogicalResult build(const Twine &name);
@@ -53,6 +63,8 @@ private:
   Value addBuffer(const Twine &name, BufferKind kind, Type type, Type element, StringRef role, bool output);
   void addInputs();
   void addOutputs();
+  bool isStored(unsigned result) const;
+  Value loadToken(BlockArgument arg, Value buffer, Value chunk);
   Value load(Value buffer, Value chunk, Type type, double absent = 0);
   void store(Value value, Value buffer, Value chunk, Type type);
   /// A gradient that each block has its own share of: reverse mode is linear in
@@ -60,7 +72,7 @@ private:
   bool isPartial(Type type) { return sizes.blocks > 1 && !hasDim(type, sizes.splitDim); }
   Value initialCarry(BlockArgument carry, Value buffer);
   LogicalResult buildLoop();
-  Type outputType() { return storage.of(program.getArgName(0)); }
+  LogicalResult buildBody(Value index, ValueRange loadedParams, ValueRange carried, SmallVectorImpl<Value> *next);
   BufferKind kindOf(BlockArgument param) {
     return program.getArgAttr(param.getArgNumber()).contains("value") ? BufferKind::value : BufferKind::param;
   }
@@ -68,6 +80,7 @@ private:
   chunk::ProgramOp program;
   const TileSizes &sizes;
   const StorageTypes &storage;
+  Links &links;
   Purpose purpose;
   OpBuilder builder;
   TileAlgebra alg;
@@ -90,7 +103,9 @@ Value KernelBuilder::addBuffer(const Twine &name, BufferKind kind, Type type, Ty
   partial.push_back(output && isPartial(type));
   SmallVector<int64_t> shape = llvm::map_to_vector(dims, [&](StringAttr dim) { return sizes.fullSize(dim); });
   if (output && isPartial(type))
-    shape.insert(shape.begin(), sizes.blocks);
+    shape.insert(shape.begin(), links.shares[name.str()] = sizes.blocks);
+  else if (auto it = links.shares.find(name.str()); !output && it != links.shares.end())
+    shape.insert(shape.begin(), it->second);
   auto buffer = tile::BufferType::get(builder.getContext(), kind, shape, element);
   return kernel.getBody().front().addArgument(buffer, program.getLoc());
 }
@@ -102,8 +117,8 @@ void KernelBuilder::addInputs() {
   for (BlockArgument arg : program.getTokens()) {
     StringRef name = program.getArgName(arg.getArgNumber());
     bool isGradient = reverse && isGradientName(name) && program.getArgAttr(arg.getArgNumber()).empty();
-    tokens.push_back(addBuffer(name, BufferKind::token, arg.getType(), isGradient ? outputType() : storage.of(name),
-                               isGradient ? "d_output" : "input", false));
+    Type element = links.temps.contains(name) ? sizes.computeType : isGradient ? links.outputType : storage.of(name);
+    tokens.push_back(addBuffer(name, BufferKind::token, arg.getType(), element, isGradient ? "d_output" : "input", false));
   }
   for (BlockArgument arg : program.getParams()) {
     StringRef name = program.getArgName(arg.getArgNumber());
@@ -119,15 +134,19 @@ void KernelBuilder::addInputs() {
     saved.push_back(addBuffer("saved_" + program.getArgName(arg.getArgNumber()), BufferKind::saved, arg.getType(), sizes.computeType, "saved", false));
 }
 
+/// A replay stores the states, and of the rest only what other programs read.
+bool KernelBuilder::isStored(unsigned result) const {
+  return purpose != Purpose::Replay || links.read.contains(const_cast<KernelBuilder *>(this)->program.getResultName(result));
+}
+
 void KernelBuilder::addOutputs() {
   chunk::YieldOp yield = program.getYield();
   bool reverse = program.getReverse();
   unsigned next = 0;
   for (Value value : yield.getTokens()) {
-    StringRef name = program.getResultName(next++);
-    if (purpose != Purpose::Replay)
-      outTokens.push_back(addBuffer(name, BufferKind::token, value.getType(), reverse ? sizes.computeType : outputType(),
-                                    reverse ? "d_input" : "output", true));
+    StringRef name = program.getResultName(next);
+    Type element = reverse || links.temps.contains(name) ? sizes.computeType : links.outputType;
+    outTokens.push_back(isStored(next++) ? addBuffer(name, BufferKind::token, value.getType(), element, reverse ? "d_input" : "output", true) : Value());
   }
   for (Value value : yield.getCarries()) {
     StringRef name = program.getResultName(next++);
@@ -142,6 +161,17 @@ void KernelBuilder::addOutputs() {
   }
   for (Value value : yield.getSums())
     outSums.push_back(addBuffer(program.getResultName(next++), BufferKind::state, value.getType(), sizes.computeType, "d_input", true));
+}
+
+/// The rows of a chunk; shares of a gradient are added here, once.
+Value KernelBuilder::loadToken(BlockArgument arg, Value buffer, Value chunk) {
+  auto it = links.shares.find(program.getArgName(arg.getArgNumber()));
+  if (it == links.shares.end())
+    return load(buffer, chunk, arg.getType());
+  SmallVector<int64_t> shape = sizes.shape(getDims(arg));
+  shape.insert(shape.begin() + 1, it->second);
+  Value shares = tile::LoadOp::create(builder, alg.getLoc(), RankedTensorType::get(shape, sizes.computeType), buffer, chunk, APFloat(0.0));
+  return alg.reduce(tile::ReduceKind::add, shares, 1);
 }
 
 Value KernelBuilder::load(Value buffer, Value chunk, Type type, double absent) {
@@ -174,6 +204,8 @@ LogicalResult KernelBuilder::buildLoop() {
   chunk::YieldOp yield = program.getYield();
   for (Value sum : yield.getSums())
     init.push_back(alg.splat(0.0, sizes.convert(sum.getType())));
+  if (init.empty())
+    return buildBody(tile::ChunkIdOp::create(builder, loc), loadedParams, {}, nullptr);
   Value zero = arith::ConstantIndexOp::create(builder, loc, 0), one = arith::ConstantIndexOp::create(builder, loc, 1);
   Value count = tile::NumChunksOp::create(builder, loc);
   auto loop = scf::ForOp::create(builder, loc, zero, count, one, init);
@@ -181,28 +213,9 @@ LogicalResult KernelBuilder::buildLoop() {
   Value index = loop.getInductionVar();
   if (program.getReverse())
     index = arith::SubIOp::create(builder, loc, arith::SubIOp::create(builder, loc, count, one), index);
-
-  BodyConverter body(alg, index);
-  for (auto [arg, buffer] : llvm::zip(program.getTokens(), tokens))
-    body.map(arg, load(buffer, index, arg.getType()));
-  for (auto [arg, value] : llvm::zip(program.getParams(), loadedParams))
-    body.map(arg, value);
-  for (auto [arg, value] : llvm::zip(program.getCarries(), loop.getRegionIterArgs()))
-    body.map(arg, value);
-  for (auto [arg, buffer] : llvm::zip(program.getSaved(), saved))
-    body.map(arg, load(buffer, index, arg.getType()));
-  for (Operation &op : program.getStep().without_terminator())
-    if (failed(body.convert(&op)))
-      return failure();
-  alg.setLoc(yield.getLoc());
-  for (auto [value, buffer] : llvm::zip(yield.getTokens(), outTokens))
-    store(body.get(value), buffer, index, value.getType());
-  for (auto [value, buffer] : llvm::zip(yield.getSaved(), outSaved))
-    store(body.get(value), buffer, index, value.getType());
-  SmallVector<Value> next = llvm::map_to_vector(yield.getCarries(), [&](Value v) { return body.get(v); });
-  auto partial = loop.getRegionIterArgs().drop_front(next.size());
-  for (auto [sum, total] : llvm::zip(yield.getSums(), partial))
-    next.push_back(alg.add(total, body.get(sum)));
+  SmallVector<Value> next;
+  if (failed(buildBody(index, loadedParams, loop.getRegionIterArgs(), &next)))
+    return failure();
   scf::YieldOp::create(builder, yield.getLoc(), next);
   builder.setInsertionPointAfter(loop);
   for (auto [value, buffer, carry] : llvm::zip(loop.getResults(), outCarries, yield.getCarries()))
@@ -212,9 +225,39 @@ LogicalResult KernelBuilder::buildLoop() {
   return success();
 }
 
+/// One chunk; `next` receives the carries and sums.
+LogicalResult KernelBuilder::buildBody(Value index, ValueRange loadedParams, ValueRange carried, SmallVectorImpl<Value> *next) {
+  chunk::YieldOp yield = program.getYield();
+  BodyConverter body(alg, index);
+  for (auto [arg, buffer] : llvm::zip(program.getTokens(), tokens))
+    body.map(arg, loadToken(arg, buffer, index));
+  for (auto [arg, value] : llvm::zip(program.getParams(), loadedParams))
+    body.map(arg, value);
+  for (auto [arg, value] : llvm::zip(program.getCarries(), carried))
+    body.map(arg, value);
+  for (auto [arg, buffer] : llvm::zip(program.getSaved(), saved))
+    body.map(arg, load(buffer, index, arg.getType()));
+  for (Operation &op : program.getStep().without_terminator())
+    if (failed(body.convert(&op)))
+      return failure();
+  alg.setLoc(yield.getLoc());
+  for (auto [value, buffer] : llvm::zip(yield.getTokens(), outTokens))
+    if (buffer)
+      store(body.get(value), buffer, index, value.getType());
+  for (auto [value, buffer] : llvm::zip(yield.getSaved(), outSaved))
+    store(body.get(value), buffer, index, value.getType());
+  if (!next)
+    return success();
+  for (Value carry : yield.getCarries())
+    next->push_back(body.get(carry));
+  for (auto [sum, total] : llvm::zip(yield.getSums(), carried.drop_front(yield.getCarries().size())))
+    next->push_back(alg.add(total, body.get(sum)));
+  return success();
+}
+
 LogicalResult KernelBuilder::build(const Twine &name) {
   kernel = tile::KernelOp::create(builder, program.getLoc(), name.str(), builder.getArrayAttr({}), ArrayRef<bool>{}, sizes.chunk, sizes.blocks,
-                                  /*over_chunks=*/false);
+                                  /*over_chunks=*/program.getNumCarries() == 0 && program.getYield().getSums().empty());
   builder.createBlock(&kernel.getBody());
   addInputs();
   addOutputs();
@@ -304,49 +347,38 @@ static int64_t chooseChunk(chunk::ProgramOp program, const TileSizes &sizes) {
 // Column blocks
 //===----------------------------------------------------------------------===//
 
-/// Whether an operation needs all of a dimension: it sums over it, or its
-/// result mixes positions along it.
-static bool needsWhole(Operation *op, StringRef dim) {
-  auto mentions = [&](Value value) {
-    return llvm::any_of(getDims(value), [&](StringAttr name) {
-      llvm::StringMap<int64_t> parts;
-      collectDimNames(name.getValue(), parts);
-      return parts.contains(dim) && name.getValue() != dim;
-    });
-  };
-  if (llvm::any_of(op->getOperands(), mentions) || llvm::any_of(op->getResults(), mentions))
-    return true;
-  bool enters = llvm::any_of(op->getOperands(), [&](Value v) { return hasDim(v.getType(), dim); });
-  bool leaves = llvm::all_of(op->getResults(), [&](Value v) { return hasDim(v.getType(), dim); });
-  return enters && (!leaves || isa<SoftmaxOp, RotateOp, ConcatOp, IndexOp>(op));
-}
-
-/// The dimension that the grid may cut: every output and every state has it and
-/// the forward program never needs all of it. Empty if there is none.
-static StringRef findSplitDim(ArrayRef<chunk::ProgramOp> programs) {
-  for (chunk::ProgramOp program : programs) {
-    if (program.getReverse())
-      continue;
-    chunk::YieldOp yield = program.getYield();
-    auto dims = getDims(yield.getTokens()[0]);
-    StringRef dim = dims.size() > 1 ? dims.back().getValue() : StringRef();
-    auto has = [&](Value value) { return hasDim(value.getType(), dim); };
-    bool splits = !dim.empty() && llvm::all_of(yield.getTokens(), has) && llvm::all_of(yield.getCarries(), has) &&
-                  llvm::none_of(program.getStep().without_terminator(), [&](Operation &op) { return needsWhole(&op, dim); });
-    return splits ? dim : StringRef();
-  }
-  return {};
-}
-
-/// The largest number of equal blocks that is at most what was asked for.
+/// Cuts the columns of the program with the states into the largest number of
+/// equal blocks that is at most what was asked for; 1 if they belong together.
 static void chooseBlocks(ArrayRef<chunk::ProgramOp> programs, int64_t wanted, TileSizes &sizes) {
-  StringRef dim = findSplitDim(programs);
-  if (dim.empty() || wanted <= 1)
-    return;
-  int64_t size = sizes.fullSize(StringAttr::get(programs[0]->getContext(), dim));
-  sizes.splitDim = dim.str();
-  for (sizes.blocks = std::min(wanted, size); size % sizes.blocks; --sizes.blocks) {
+  for (chunk::ProgramOp program : programs) {
+    StringRef dim = program.getReverse() || wanted <= 1 ? StringRef() : chunk::columnDim(program);
+    if (dim.empty() || !chunk::isSplittable(program, dim))
+      continue;
+    int64_t size = sizes.fullSize(StringAttr::get(program->getContext(), dim));
+    sizes.splitDim = dim.str();
+    for (sizes.blocks = std::min(wanted, size); size % sizes.blocks; --sizes.blocks) {
+    }
   }
+}
+
+/// Outputs are stored as the definition's first per-token argument is.
+static StringRef firstInput(ArrayRef<chunk::ProgramOp> programs) {
+  for (chunk::ProgramOp program : programs)
+    if (auto name = program->getAttrOfType<StringAttr>("outputs_like"))
+      return name.getValue();
+  return programs.empty() ? StringRef() : chunk::ProgramOp(programs.front()).getArgName(0);
+}
+
+static Links findLinks(ArrayRef<chunk::ProgramOp> programs) {
+  Links links;
+  for (chunk::ProgramOp program : programs)
+    for (BlockArgument arg : program.getTokens()) {
+      unsigned i = arg.getArgNumber();
+      links.read.insert(program.getArgName(i));
+      if (program.getArgAttr(i).contains("temp"))
+        links.temps.insert(program.getArgName(i));
+    }
+  return links;
 }
 
 //===----------------------------------------------------------------------===//
@@ -384,19 +416,26 @@ struct Kernelize : fla::impl::KernelizeBase<Kernelize> {
       for (chunk::ProgramOp program : programs)
         sizes.chunk = std::min(sizes.chunk, chooseChunk(program, sizes));
     }
-    chooseBlocks(programs, blocks, sizes);
+    TileSizes split = sizes;
+    chooseBlocks(programs, blocks, split);
+    Links links = findLinks(programs);
+    links.outputType = storage.of(firstInput(programs));
     for (chunk::ProgramOp program : programs)
-      if (failed(kernelize(program, sizes, storage)))
+      if (failed(kernelize(program, program.getNumCarries() ? split : sizes, storage, links)))
         return signalPassFailure();
     for (chunk::ProgramOp program : programs)
       program.erase();
   }
 
-  LogicalResult kernelize(chunk::ProgramOp program, const TileSizes &sizes, const StorageTypes &storage) {
+  LogicalResult kernelize(chunk::ProgramOp program, const TileSizes &sizes, const StorageTypes &storage, Links &links) {
     Purpose purpose = program.getReverse() ? Purpose::Run : saveStates ? Purpose::RunAndSave : Purpose::Run;
     if (program->hasAttr("replay"))
       purpose = Purpose::Replay;
-    return KernelBuilder(program, sizes, storage, purpose).build(program.getSymName() + (purpose == Purpose::Replay ? "_replay" : ""));
+    bool isIdle = purpose == Purpose::Replay && program.getNumCarries() == 0 &&
+                  llvm::none_of(program.getResultNames().getAsValueRange<StringAttr>(), [&](StringRef name) { return links.read.contains(name); });
+    if (isIdle)
+      return success();
+    return KernelBuilder(program, sizes, storage, links, purpose).build(program.getSymName() + (purpose == Purpose::Replay ? "_replay" : ""));
   }
 
   LogicalResult readOptions(llvm::StringMap<int64_t> &given, StorageTypes &storage) {

@@ -65,13 +65,17 @@ void ChunkFormer::createProgram() {
     attrs.push_back(source.getArgAttrs()[arg.getArgNumber()]);
   }
   unsigned outputs = source.getYield().getOutputs().size();
+  std::string stem = "o";
+  while (llvm::any_of(source.getArgNames().getAsValueRange<StringAttr>(), [&](StringRef name) { return name.starts_with(stem); }))
+    stem += "_";
   for (unsigned i = 0; i < outputs; ++i)
-    results.push_back(builder.getStringAttr(outputs == 1 ? "o" : "o" + Twine(i)));
+    results.push_back(builder.getStringAttr(outputs == 1 ? stem : stem + Twine(i)));
   for (int repeat = 0; repeat < 2; ++repeat) // next carries, then what each chunk saves
     for (BlockArgument state : source.getStates())
       results.push_back(source.getArgNames()[state.getArgNumber()]);
   target = chunk::ProgramOp::create(builder, source.getLoc(), source.getSymName(), builder.getArrayAttr(names), builder.getArrayAttr(attrs),
                                     tokens.size(), params.size(), source.getNumStates(), builder.getArrayAttr(results), /*reverse=*/false);
+  target->setAttr("outputs_like", names.front());
   Block *body = builder.createBlock(&target.getBody());
   for (BlockArgument arg : order) {
     Type type = source.isPerToken(arg.getArgNumber()) ? withTokens(arg.getType()) : arg.getType();

@@ -20,10 +20,38 @@ namespace fla {
 } // namespace fla
 
 namespace {
+/// Which programs read a value, by name. The gradient of a value that several
+/// programs read comes in pieces, one from each: `d_x@program`.
+class Readers {
+public:
+  explicit Readers(ArrayRef<chunk::ProgramOp> programs) {
+    for (chunk::ProgramOp program : programs)
+      for (unsigned i = 0; i < program.getNumTokens() + program.getNumParams(); ++i)
+        readers[program.getArgName(i)].push_back(program.getSymName().str());
+  }
+  std::string gradientName(StringRef value, StringRef program) const {
+    auto it = readers.find(value);
+    bool isOnly = it == readers.end() || it->second.size() == 1;
+    return ("d_" + value + (isOnly ? "" : "@" + program)).str();
+  }
+  /// Names of the gradients that flow into an output; its readers', if it crosses.
+  SmallVector<std::string> outputGradients(StringRef value) const {
+    SmallVector<std::string> names;
+    if (auto it = readers.find(value); it != readers.end())
+      for (const std::string &program : it->second)
+        names.push_back(gradientName(value, program));
+    return names;
+  }
+
+private:
+  llvm::StringMap<SmallVector<std::string>> readers;
+};
+
 class ReverseProgram {
 public:
-  explicit ReverseProgram(chunk::ProgramOp forward) : forward(forward), builder(forward->getContext()), gradients(builder) {
-    builder.setInsertionPointAfter(forward);
+  ReverseProgram(chunk::ProgramOp forward, const Readers &readers, Operation *after)
+      : forward(forward), readers(readers), builder(forward->getContext()), gradients(builder) {
+    builder.setInsertionPointAfter(after);
   }
   LogicalResult build();
 
@@ -35,11 +63,13 @@ private:
   StringRef nameOf(BlockArgument arg) { return forward.getArgName(arg.getArgNumber()); }
 
   chunk::ProgramOp forward, reverse;
+  const Readers &readers;
   OpBuilder builder;
   IRMapping mapping;
   Gradients gradients;
   SmallVector<Attribute> names, attrs, results;
-  SmallVector<Value> outputGradients, carryGradients;
+  SmallVector<Value> carryGradients;
+  SmallVector<SmallVector<Value>> outputGradients; ///< pieces to be added
 };
 } // namespace
 
@@ -53,23 +83,32 @@ Value ReverseProgram::addArgument(Type type, const Twine &name, DictionaryAttr a
 /// carries as carries, and what it saved of its carries.
 void ReverseProgram::createProgram() {
   chunk::YieldOp yield = forward.getYield();
+  StringRef symbol = forward.getSymName();
   for (BlockArgument arg : forward.getTokens())
-    results.push_back(builder.getStringAttr("d_" + nameOf(arg)));
+    results.push_back(builder.getStringAttr(readers.gradientName(nameOf(arg), symbol)));
   for (BlockArgument arg : forward.getCarries())
     results.push_back(builder.getStringAttr("d_" + nameOf(arg)));
   for (BlockArgument arg : forward.getParams())
     if (isDifferentiable(arg))
-      results.push_back(builder.getStringAttr("d_" + nameOf(arg)));
+      results.push_back(builder.getStringAttr(readers.gradientName(nameOf(arg), symbol)));
   reverse = chunk::ProgramOp::create(builder, forward.getLoc(), (forward.getSymName() + "_backward").str(), builder.getArrayAttr({}),
-                                     builder.getArrayAttr({}), forward.getNumTokens() + yield.getTokens().size(), forward.getNumParams(),
+                                     builder.getArrayAttr({}), /*num_tokens=*/0, forward.getNumParams(),
                                      forward.getNumCarries(), builder.getArrayAttr(results), /*reverse=*/true);
+  reverse->setDiscardableAttrs(forward->getDiscardableAttrDictionary());
   builder.createBlock(&reverse.getBody());
   auto copy = [&](BlockArgument arg) {
     mapping.map(Value(arg), addArgument(arg.getType(), nameOf(arg), forward.getArgAttr(arg.getArgNumber())));
   };
   llvm::for_each(forward.getTokens(), copy);
-  for (auto [i, output] : llvm::enumerate(yield.getTokens()))
-    outputGradients.push_back(addArgument(output.getType(), "d_" + forward.getResultName(i)));
+  auto temp = builder.getDictionaryAttr(builder.getNamedAttr("temp", builder.getUnitAttr()));
+  for (auto [i, output] : llvm::enumerate(yield.getTokens())) {
+    SmallVector<Value> &pieces = outputGradients.emplace_back();
+    for (const std::string &name : readers.outputGradients(forward.getResultName(i)))
+      pieces.push_back(addArgument(output.getType(), name, temp));
+    if (pieces.empty())
+      pieces.push_back(addArgument(output.getType(), "d_" + forward.getResultName(i)));
+  }
+  reverse.setNumTokens(names.size());
   llvm::for_each(forward.getParams(), copy);
   for (BlockArgument arg : forward.getCarries())
     carryGradients.push_back(addArgument(arg.getType(), "d_" + nameOf(arg)));
@@ -84,8 +123,9 @@ LogicalResult ReverseProgram::build() {
   for (Operation &op : forward.getStep().without_terminator())
     copies.push_back(builder.clone(op, mapping));
   chunk::YieldOp yield = forward.getYield();
-  for (auto [output, gradient] : llvm::zip(yield.getTokens(), outputGradients))
-    gradients.add(mapping.lookup(output), gradient);
+  for (auto [output, pieces] : llvm::zip(yield.getTokens(), outputGradients))
+    for (Value gradient : pieces)
+      gradients.add(mapping.lookup(output), gradient);
   for (auto [carry, gradient] : llvm::zip(yield.getCarries(), carryGradients))
     gradients.add(mapping.lookup(carry), gradient);
   for (Operation *op : llvm::reverse(copies))
@@ -112,11 +152,19 @@ struct Differentiate : fla::impl::DifferentiateBase<Differentiate> {
       getOperation().emitError() << "expected forward = keep, drop or replay, got " << forward.getValue();
       return signalPassFailure();
     }
-    for (auto program : llvm::make_early_inc_range(getOperation().getOps<chunk::ProgramOp>())) {
-      if (program.getReverse())
-        continue;
-      if (failed(ReverseProgram(program).build()))
+    SmallVector<chunk::ProgramOp> programs;
+    for (auto program : getOperation().getOps<chunk::ProgramOp>())
+      if (!program.getReverse())
+        programs.push_back(program);
+    if (programs.empty())
+      return;
+    // Reverse programs run in the opposite order.
+    Readers readers(programs);
+    Operation *last = programs.back();
+    for (chunk::ProgramOp program : programs)
+      if (failed(ReverseProgram(program, readers, last).build()))
         return signalPassFailure();
+    for (chunk::ProgramOp program : programs) {
       if (forward == "drop")
         program.erase();
       else if (forward == "replay")

@@ -4,6 +4,20 @@
 
 include "mlir/Pass/PassBase.td"
 
+def Distribute : Pass<"fla-distribute", "::mlir::ModuleOp"> {
+  let summary = "Moves what needs whole columns out of the scan, into programs before and after it";
+  let description = [{
+    So that a grid may cut the columns of a state into blocks. Operations on
+    inputs alone that sum over columns, or have none, form a prologue; operations
+    that sum over columns of what was read (an output norm, a softmax) an
+    epilogue; values cross between programs by name. The backward of each part
+    runs apart: a prologue's once, on the summed gradients of all blocks. A
+    program whose states need whole columns is left alone.
+    Example: test/Dialect/Chunk/Transforms/distribute.mlir.
+  }];
+  let dependentDialects = ["::fla::chunk::ChunkDialect"];
+}
+
 def Differentiate : Pass<"fla-differentiate", "::mlir::ModuleOp"> {
   let summary = "Adds the reverse program of each forward chunk program";
   let description = [{
