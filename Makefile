@@ -1,4 +1,4 @@
-# A helper, not the build system: CMake builds; lit, ctest and pytest test.
+# A helper, not the build system: CMake builds; lit, unit tests and pytest test.
 # `make help` lists the targets.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -47,12 +47,12 @@ demo: setup $(BUILD)/build.ninja ## build, check two definitions, train a small 
 
 test: build ## lit, unit tests and pytest, at most 15 minutes
 	@$(LLVM_BIN)/lit -sv $(BUILD)/test
-	@ctest --test-dir $(BUILD) --output-on-failure
+	@ninja -C $(BUILD) --quiet check-unit
 	@$(PYTEST) -m "not long" $(TEST_FOLDERS)
 
 test-long: build ## everything, at most an hour
-	@$(LLVM_BIN)/lit -sv -Dlong=1 $(BUILD)/test
-	@ctest --test-dir $(BUILD) --output-on-failure
+	@$(LLVM_BIN)/lit -sv $(BUILD)/test
+	@ninja -C $(BUILD) --quiet check-unit
 	@$(BUILD)/bin/fla-check lib/Models/*.mlir
 	@$(PYTEST) $(TEST_FOLDERS)
 

@@ -22,7 +22,7 @@ def save_losses(path: Path, losses: list[float], bigram: float, tokens_a_step: i
     axes.plot(characters, running_mean(losses), color="#08519c", label="mean of 20 steps")
     axes.axhline(bigram, color="#d95f0e", linestyle="--", label=f"bigram model, {bigram:.2f}")
     axes.set(xlabel="characters seen (millions)", ylabel="training loss (nats a character)",
-             title="Two gated-delta-rule layers on the licences of Debian", ylim=(0, None))
+             title="Two gated-delta-rule layers, character by character", ylim=(0, None))
     axes.legend()
     axes.grid(alpha=0.3)
     figure.tight_layout()
