@@ -15,7 +15,9 @@ static DialectRegistry makeRegistry() {
   return registry;
 }
 
-Source::Source() : context(makeRegistry(), MLIRContext::Threading::DISABLED) {}
+Source::Source() : context(makeRegistry(), MLIRContext::Threading::DISABLED) {
+  context.printOpOnDiagnostic(false); // a message and the user's line, not the whole definition
+}
 
 llvm::Error Source::run(llvm::function_ref<LogicalResult()> action) {
   std::string messages;

@@ -114,6 +114,7 @@ int main(int argc, char **argv) {
   DialectRegistry registry;
   registerDialects(registry);
   MLIRContext context(registry);
+  context.printOpOnDiagnostic(false); // a message and the user's line, not the whole definition
   llvm::json::Array all;
   bool passes = true;
   for (const std::string &file : files)

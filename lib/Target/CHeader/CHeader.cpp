@@ -142,7 +142,7 @@ void HeaderWriter::write() {
 static LogicalResult checkName(tile::KernelOp kernel) {
   StringRef name = kernel.getSymName();
   if (toIdentifier(name) != name)
-    return kernel.emitError() << "expected a name that C can spell for a kernel of an object file, got '" << name << "'";
+    return mlir::emitError(kernel.getLoc()) << "expected a name that C can spell for a kernel of an object file, got '" << name << "'";
   return success();
 }
 
