@@ -150,14 +150,21 @@ class Operators:
         form = "chunk" if direction == "backward" else x.form
         shapes = tuple((*map(int, t.shape[t.dim() - len(a.dims):]), t.dtype)
                        for a, t in zip(self.inputs, x.tensors.values()))
-        key = (shapes, x.free, form, direction, states, x.chunk)
+        blocks = self._blocks(x) if states == "recompute" else 1
+        key = (shapes, x.free, form, direction, states, x.chunk, blocks)
         program = self._programs.get(key)
         if program is None:
             dtypes = {n: DTYPES[t.dtype] for n, t in x.tensors.items()}
             program = compile_program(self.definition, self.absent, self._sizes(x), dtypes, form=form,
-                                      direction=direction, states=states, chunk=x.chunk)
+                                      direction=direction, states=states, chunk=x.chunk, blocks=blocks)
             self._programs[key] = program
         return program
+
+    def _blocks(self, x: Operands) -> int:
+        """Column blocks of the grid: more than one only when threads outnumber heads of sequences."""
+        launch, threads = self._launch(x), torch.get_num_threads()
+        rows = launch.sequences * launch.heads
+        return 1 if rows == 0 or rows >= threads else 2 if 2 * rows >= threads else 4
 
     # Forward.
     def _shapes(self, x: Operands, launch: Launch) -> tuple[list, list]:
@@ -195,12 +202,14 @@ class Operators:
                       for s, shape in zip(self.definition.states, shapes)]
         else:
             finals = [torch.empty(0, dtype=state_dtype(x.tensors.values())) for _ in shapes]
-        return (*out["output"].values(), *finals, *([list(out.get("saved", {}).values())] if saving else []))
+        outputs = [out["output"][spec.key] for spec in program.rows("output")]
+        return (*outputs, *finals, *([list(out.get("saved", {}).values())] if saving else []))
 
     def _prepare(self, x: Operands, saving: bool) -> tuple[Program, Launch, list]:
         """(program, launch without offsets, shapes of the states), remembered by shapes and dtypes."""
         count = -1 if x.cu_seqlens is None else x.cu_seqlens.shape[0]
-        key = (tuple((t.shape, t.dtype) for t in x.tensors.values()), x.free, x.form, x.chunk, saving, count)
+        key = (tuple((t.shape, t.dtype) for t in x.tensors.values()), x.free, x.form, x.chunk, saving, count,
+               torch.get_num_threads())
         known = self._prepared.get(key)
         if known is None:
             launch = self._launch(x)

@@ -35,7 +35,7 @@ class ArgSpec:
     @property
     def key(self) -> str:
         """The argument or state that the row belongs to: `d_q` to q, `initial_S` to S."""
-        return self.name.removeprefix(_PREFIXES.get(self.role, ""))
+        return self.name.removeprefix(_PREFIXES.get(self.role, "")).split("@")[0]
 
 
 _PREFIXES = {"initial_state": "initial_", "final_state": "final_", "d_input": "d_",
@@ -51,7 +51,9 @@ class Program:
     args: tuple[ArgSpec, ...]
 
     def rows(self, role: str) -> list[ArgSpec]:
-        return [a for a in self.args if a.role == role]
+        """Rows of a role; outputs and their gradients in the order of the step (o0, o1, ...)."""
+        rows = [a for a in self.args if a.role == role]
+        return sorted(rows, key=lambda a: (len(a.name), a.name)) if role in ("output", "d_output") else rows
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,11 @@ def _compile(definition: Definition, options: str) -> Program:
 
 
 def compile_program(definition: Definition, absent: tuple, dims: dict, dtypes: dict, *, form: str, direction: str,
-                    states: str, chunk: int) -> Program:
-    """The program for these sizes and dtypes, compiled at its first use."""
+                    states: str, chunk: int, blocks: int = 1) -> Program:
+    """The program for these sizes and dtypes, compiled at its first use.
+
+    blocks: parts into which the grid cuts the columns of the state, where the definition allows it.
+    """
     wide = "f64" if "f64" in dtypes.values() else "f32"
     options = {"target": "cpu", "dims": dims, "dtype": wide, "dtypes": dtypes, "form": form,
                "direction": direction, "states": states}
@@ -128,6 +133,8 @@ def compile_program(definition: Definition, absent: tuple, dims: dict, dtypes: d
         options["absent"] = list(absent)
     if chunk:
         options["chunk"] = chunk
+    if blocks > 1:
+        options["blocks"] = blocks
     with _LOCK:
         return _compile(definition, json.dumps(options, sort_keys=True))
 
@@ -173,7 +180,7 @@ def run_program(program: Program, launch: Launch, values: dict, given: dict,
     `given` holds tensors by role and key, absent ones left out or None; `values`
     run-time numbers by name; roles in `skipped` are not wanted.
     """
-    out: dict[str, dict[str, torch.Tensor]] = {}
+    written: list[tuple[ArgSpec, torch.Tensor]] = []
     keep, flat = [], []
     for spec in program.args:
         if spec.kind == "value" and spec.role == "input":
@@ -186,7 +193,8 @@ def run_program(program: Program, launch: Launch, values: dict, given: dict,
         elif spec.role in skipped:
             t = None
         else:
-            t = out.setdefault(spec.role, {})[spec.key] = _allocate(spec, launch, program.chunk)
+            t = _allocate(spec, launch, program.chunk)
+            written.append((spec, t))
         if t is None:
             flat += _NOTHING
             continue
@@ -196,14 +204,16 @@ def run_program(program: Program, launch: Launch, values: dict, given: dict,
     offsets = launch.offsets.data_ptr() if launch.offsets is not None else 0
     shape = [launch.batch, launch.tokens, launch.heads, launch.sequences, offsets]
     _native.native().run(program.handle, flat, shape, torch.get_num_threads())
-    _sum_blocks(program, out)
-    return out
+    return _gather(written)
 
 
-def _sum_blocks(program: Program, out: dict) -> None:
-    """Adds up, in order, what the column blocks of the grid wrote one by one."""
-    for spec in program.args:
-        if spec.partial and spec.key in out.get(spec.role, {}):
-            t = out[spec.role][spec.key]
+def _gather(written: list[tuple[ArgSpec, torch.Tensor]]) -> dict[str, dict[str, torch.Tensor]]:
+    """Results by role and key; shares of column blocks and pieces of a gradient are added in order."""
+    out: dict[str, dict[str, torch.Tensor]] = {}
+    for spec, t in written:
+        if spec.partial:
             wide = torch.float64 if t.dtype == torch.float64 else torch.float32
-            out[spec.role][spec.key] = t.sum(t.dim() - len(spec.shape), dtype=wide)
+            t = t.sum(t.dim() - len(spec.shape), dtype=wide)
+        of_role = out.setdefault(spec.role, {})
+        of_role[spec.key] = of_role[spec.key] + t if spec.key in of_role else t
+    return out
