@@ -116,7 +116,7 @@ void HeaderWriter::writeBuffers() {
     while (!used.insert(field).second)
       field += "_";
     os << "  FlaBuffer " << field << "; /* " << (kernel.getOutputs()[i] ? "out " : "in  ") << roleOf(kernel, i) << ": "
-       << describe(cast<tile::BufferType>(arg.getType())) << (isPartial(kernel, i) ? ", to be summed over its first axis, one part a block" : "")
+       << describe(cast<tile::BufferType>(arg.getType())) << (isPartial(kernel, i) ? ", one part a block: sum over the axis after the heads" : "")
        << " */\n";
   }
   os << "} " << name << "_buffers;\n\n";
