@@ -110,7 +110,7 @@ def main() -> int:
     text = split(given.text.read_text(encoding="utf-8") if given.text else read_licences())
     results = {"library definition": check_library(), "Python definition": check_python(),
                "diagnostic": show_mistake(), "training beats the bigram model": train_model(text, given.seconds, given.plot)}
-    compare_time(4096, 3)
+    compare_time(2048, 3)
     print()
     for name, passed in results.items():
         print(f"  {'pass' if passed else 'FAIL'}  {name}")
