@@ -2,8 +2,9 @@
 
 find_program(FLA_CCACHE ccache)
 if(FLA_CCACHE)
-  set(CMAKE_C_COMPILER_LAUNCHER ${FLA_CCACHE})
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${FLA_CCACHE})
+  # Precompiled headers are cacheable only if ccache may overlook their time.
+  set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${FLA_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_C_COMPILER_LAUNCHER})
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   add_link_options(-fuse-ld=lld)

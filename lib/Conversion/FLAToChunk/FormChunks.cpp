@@ -75,6 +75,7 @@ void ChunkFormer::createProgram() {
       results.push_back(source.getArgNames()[state.getArgNumber()]);
   target = chunk::ProgramOp::create(builder, source.getLoc(), source.getSymName(), builder.getArrayAttr(names), builder.getArrayAttr(attrs),
                                     tokens.size(), params.size(), source.getNumStates(), builder.getArrayAttr(results), /*reverse=*/false);
+  target->setAttr("definition", source.getSymNameAttr());
   target->setAttr("outputs_like", names.front());
   Block *body = builder.createBlock(&target.getBody());
   for (BlockArgument arg : order) {

@@ -20,31 +20,35 @@ namespace fla {
 } // namespace fla
 
 namespace {
-/// Which programs read a value, by name. The gradient of a value that several
-/// programs read comes in pieces, one from each: `d_x@program`.
+/// Which programs of a definition read a value, by name. The gradient of a value
+/// that several programs read comes in pieces, one from each: `d_x@program`.
 class Readers {
 public:
   explicit Readers(ArrayRef<chunk::ProgramOp> programs) {
     for (chunk::ProgramOp program : programs)
       for (unsigned i = 0; i < program.getNumTokens() + program.getNumParams(); ++i)
-        readers[program.getArgName(i)].push_back(program.getSymName().str());
+        readers[key(program, program.getArgName(i))].push_back(program);
   }
-  std::string gradientName(StringRef value, StringRef program) const {
-    auto it = readers.find(value);
+  std::string gradientName(StringRef value, chunk::ProgramOp program) const {
+    auto it = readers.find(key(program, value));
     bool isOnly = it == readers.end() || it->second.size() == 1;
-    return ("d_" + value + (isOnly ? "" : "@" + program)).str();
+    return "d_" + value.str() + (isOnly ? "" : "@" + program.getSymName().str());
   }
   /// Names of the gradients that flow into an output; its readers', if it crosses.
-  SmallVector<std::string> outputGradients(StringRef value) const {
+  SmallVector<std::string> outputGradients(StringRef value, chunk::ProgramOp maker) const {
     SmallVector<std::string> names;
-    if (auto it = readers.find(value); it != readers.end())
-      for (const std::string &program : it->second)
+    if (auto it = readers.find(key(maker, value)); it != readers.end())
+      for (chunk::ProgramOp program : it->second)
         names.push_back(gradientName(value, program));
     return names;
   }
 
 private:
-  llvm::StringMap<SmallVector<std::string>> readers;
+  static std::string key(chunk::ProgramOp program, StringRef value) {
+    auto definition = program->getAttrOfType<StringAttr>("definition");
+    return ((definition ? definition.getValue() : program.getSymName()) + ":" + value).str();
+  }
+  llvm::StringMap<SmallVector<chunk::ProgramOp>> readers;
 };
 
 class ReverseProgram {
@@ -83,14 +87,13 @@ Value ReverseProgram::addArgument(Type type, const Twine &name, DictionaryAttr a
 /// carries as carries, and what it saved of its carries.
 void ReverseProgram::createProgram() {
   chunk::YieldOp yield = forward.getYield();
-  StringRef symbol = forward.getSymName();
   for (BlockArgument arg : forward.getTokens())
-    results.push_back(builder.getStringAttr(readers.gradientName(nameOf(arg), symbol)));
+    results.push_back(builder.getStringAttr(readers.gradientName(nameOf(arg), forward)));
   for (BlockArgument arg : forward.getCarries())
     results.push_back(builder.getStringAttr("d_" + nameOf(arg)));
   for (BlockArgument arg : forward.getParams())
     if (isDifferentiable(arg))
-      results.push_back(builder.getStringAttr(readers.gradientName(nameOf(arg), symbol)));
+      results.push_back(builder.getStringAttr(readers.gradientName(nameOf(arg), forward)));
   reverse = chunk::ProgramOp::create(builder, forward.getLoc(), (forward.getSymName() + "_backward").str(), builder.getArrayAttr({}),
                                      builder.getArrayAttr({}), /*num_tokens=*/0, forward.getNumParams(),
                                      forward.getNumCarries(), builder.getArrayAttr(results), /*reverse=*/true);
@@ -103,7 +106,7 @@ void ReverseProgram::createProgram() {
   auto temp = builder.getDictionaryAttr(builder.getNamedAttr("temp", builder.getUnitAttr()));
   for (auto [i, output] : llvm::enumerate(yield.getTokens())) {
     SmallVector<Value> &pieces = outputGradients.emplace_back();
-    for (const std::string &name : readers.outputGradients(forward.getResultName(i)))
+    for (const std::string &name : readers.outputGradients(forward.getResultName(i), forward))
       pieces.push_back(addArgument(output.getType(), name, temp));
     if (pieces.empty())
       pieces.push_back(addArgument(output.getType(), "d_" + forward.getResultName(i)));

@@ -226,6 +226,8 @@ void Distributor::build(Part part, StringRef suffix) {
                                        builder.getArrayAttr(attrs), numTokens, program.getNumParams(), part == Core ? program.getNumCarries() : 0,
                                        builder.getArrayAttr(results), /*reverse=*/false);
   copy->setDiscardableAttrs(program->getDiscardableAttrDictionary());
+  if (!copy->hasAttr("definition"))
+    copy->setAttr("definition", program.getSymNameAttr());
   OpBuilder::InsertionGuard guard(builder);
   Block *body = builder.createBlock(&copy.getBody());
   IRMapping mapping;

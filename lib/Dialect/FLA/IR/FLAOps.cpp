@@ -286,45 +286,51 @@ LogicalResult AssumeOp::verify() {
   return success();
 }
 
-LogicalResult ConcatOp::verify() {
-  auto result = getDims(getResult());
-  if (getParts().empty() || result.empty())
-    return emitOpError("expected at least one part and a result with a dimension (C1)");
-  ArrayRef<StringAttr> leading = result.drop_back();
-  for (Value part : getParts()) {
+/// Inside a step a scalar is a part of size 1; in a chunk it still has its tokens.
+static LogicalResult verifyParts(Operation *op, ValueRange parts, Type whole) {
+  if (parts.empty() || getDims(whole).empty())
+    return op->emitOpError("expected at least one part of a value with a dimension (C1)");
+  ArrayRef<StringAttr> leading = getDims(whole).drop_back();
+  for (Value part : parts) {
     auto dims = getDims(part);
-    // Inside a step a scalar is a part of size 1; in a chunk it still has its tokens.
     if (dims != leading && (dims.empty() || dims.drop_back() != leading))
-      return emitOpError() << "expected parts whose leading dimensions are those of " << dimsToString(getResult().getType()) << ", got "
-                           << dimsToString(part.getType()) << " (C1)";
+      return op->emitOpError() << "expected parts whose leading dimensions are those of " << dimsToString(whole) << ", got "
+                               << dimsToString(part.getType()) << " (C1)";
   }
   return success();
 }
+LogicalResult ConcatOp::verify() { return verifyParts(*this, getParts(), getType()); }
+LogicalResult SplitOp::verify() { return verifyParts(*this, getParts(), getValue().getType()); }
 
-LogicalResult FlattenOp::verify() {
-  auto value = getDims(getValue()), result = getDims(getResult());
+static LogicalResult verifyMerge(Operation *op, Type wide, Type merged) {
+  auto value = getDims(wide), result = getDims(merged);
   if (value.size() < 2 || result.size() + 1 != value.size() || value.drop_back(2) != result.drop_back())
-    return emitOpError() << "expected the last two dimensions merged into one, got " << dimsToString(getValue().getType()) << " -> "
-                         << dimsToString(getResult().getType()) << " (C1)";
+    return op->emitOpError() << "expected the last two dimensions merged into one, got " << dimsToString(wide) << " and "
+                             << dimsToString(merged) << " (C1)";
   return success();
 }
+LogicalResult FlattenOp::verify() { return verifyMerge(*this, getValue().getType(), getType()); }
+LogicalResult UnflattenOp::verify() { return verifyMerge(*this, getType(), getValue().getType()); }
 
-LogicalResult RotateOp::verify() {
-  auto value = getDims(getValue()), angle = getDims(getAngle());
-  if (value.empty() || angle.empty() || value.drop_back() != angle.drop_back())
-    return emitOpError() << "expected an angle with the leading dimensions of " << dimsToString(getValue().getType()) << ", got "
-                         << dimsToString(getAngle().getType()) << " (C1)";
+static LogicalResult verifyAngle(Operation *op, Type rotated, Type angle) {
+  auto value = getDims(rotated), pairs = getDims(angle);
+  if (value.empty() || pairs.empty() || value.drop_back() != pairs.drop_back())
+    return op->emitOpError() << "expected an angle with the leading dimensions of " << dimsToString(rotated) << ", got " << dimsToString(angle)
+                             << " (C1)";
   return success();
 }
+LogicalResult RotateOp::verify() { return verifyAngle(*this, getValue().getType(), getAngle().getType()); }
+LogicalResult RotateGradOp::verify() { return verifyAngle(*this, getRotated().getType(), getType()); }
 
-LogicalResult IndexOp::verify() {
-  if (!isOrderedSubset(getResult().getType(), getValue().getType()) || getDims(getResult()).size() + 1 != getDims(getValue()).size())
-    return emitOpError() << "expected the result to lack one dimension of " << dimsToString(getValue().getType()) << ", got "
-                         << dimsToString(getResult().getType()) << " (C1)";
-  if (static_cast<int64_t>(getPosition()) < 0)
-    return emitOpError() << "expected a position of at least 0, got " << static_cast<int64_t>(getPosition()) << " (C2)";
+static LogicalResult verifyPosition(Operation *op, Type whole, Type part, int64_t position) {
+  if (!isOrderedSubset(part, whole) || getDims(part).size() + 1 != getDims(whole).size())
+    return op->emitOpError() << "expected " << dimsToString(part) << " to lack one dimension of " << dimsToString(whole) << " (C1)";
+  if (position < 0)
+    return op->emitOpError() << "expected a position of at least 0, got " << position << " (C2)";
   return success();
 }
+LogicalResult IndexOp::verify() { return verifyPosition(*this, getValue().getType(), getType(), getPosition()); }
+LogicalResult PlaceOp::verify() { return verifyPosition(*this, getType(), getValue().getType(), getPosition()); }
 
 LogicalResult RenameOp::verify() {
   if (getDims(getValue()).size() != getDims(getResult()).size())

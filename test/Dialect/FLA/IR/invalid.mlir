@@ -309,7 +309,7 @@ fla.recurrence @concat_c1 state(%S : f64) (%m : tensor<?x?xf64, #fla.dims<n, K>>
 
 // flatten_c1: two dimensions become one.
 fla.recurrence @flatten_c1 state(%S : f64) (%k : tensor<?xf64, #fla.dims<K>>) {
-  // expected-error@+1 {{expected the last two dimensions merged into one, got [K] -> [K] (C1)}}
+  // expected-error@+1 {{expected the last two dimensions merged into one, got [K] and [K] (C1)}}
   %o = fla.flatten %k : tensor<?xf64, #fla.dims<K>> -> tensor<?xf64, #fla.dims<K>>
   fla.yield state(%S) outputs(%k) : f64, tensor<?xf64, #fla.dims<K>>
 }
@@ -327,7 +327,7 @@ fla.recurrence @rotate_c1 state(%S : f64) (%k : tensor<?xf64, #fla.dims<"2*R">>,
 
 // index_c1: one dimension goes.
 fla.recurrence @index_c1 state(%S : f64) (%k : tensor<?xf64, #fla.dims<K>>) {
-  // expected-error@+1 {{expected the result to lack one dimension of [K], got [K] (C1)}}
+  // expected-error@+1 {{expected [K] to lack one dimension of [K] (C1)}}
   %o = fla.index %k[0] : tensor<?xf64, #fla.dims<K>> -> tensor<?xf64, #fla.dims<K>>
   fla.yield state(%S) outputs(%S) : f64, f64
 }

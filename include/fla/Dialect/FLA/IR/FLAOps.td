@@ -332,28 +332,42 @@ def FLA_RenameOp : FLA_PureOp<"rename"> {
 
 def FLA_SplitOp : FLA_PureOp<"split"> {
   let summary = "Cuts a value into the parts that `fla.concat` would join";
-  let description = [{ A part that lacks the last dimension has size 1 there. }];
+  let description = [{
+    A part that lacks the last dimension has size 1 there.
+
+    Constraints: (C1) all leading dimensions agree.
+  }];
   let arguments = (ins FLA_Value:$value);
   let results = (outs Variadic<FLA_Value>:$parts);
   let assemblyFormat = "$value attr-dict `:` type($value) `->` type($parts)";
+  let hasVerifier = 1;
 }
 def FLA_UnflattenOp : FLA_PureOp<"unflatten"> {
   let summary = "Splits the last dimension into two, row-major: the converse of `fla.flatten`";
+  let description = [{ Constraints: (C1) the result has one dimension more, and the leading ones agree. }];
   let arguments = (ins FLA_Value:$value);
   let results = (outs FLA_Value:$result);
   let assemblyFormat = "$value attr-dict `:` type($value) `->` type($result)";
+  let hasVerifier = 1;
 }
 def FLA_PlaceOp : FLA_PureOp<"place"> {
   let summary = "Puts a value at one position of a new dimension, zero elsewhere: the converse of `fla.index`";
+  let description = [{
+    Constraints: (C1) the operand lacks exactly one dimension of the result;
+    (C2) the position is not negative.
+  }];
   let arguments = (ins FLA_Value:$value, I64Attr:$position);
   let results = (outs FLA_Value:$result);
   let assemblyFormat = "$value `[` $position `]` attr-dict `:` type($value) `->` type($result)";
+  let hasVerifier = 1;
 }
 def FLA_RotateGradOp : FLA_PureOp<"rotate_grad", [AllTypesMatch<["gradient", "rotated"]>]> {
   let summary = "Gradient of `fla.rotate` by its angle: d[2i+1] r[2i] - d[2i] r[2i+1]";
+  let description = [{ Constraints: (C1) the leading dimensions of the operands and the result agree. }];
   let arguments = (ins FLA_Value:$gradient, FLA_Value:$rotated);
   let results = (outs FLA_Value:$result);
   let assemblyFormat = "$gradient `,` $rotated attr-dict `:` type($rotated) `->` type($result)";
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//
