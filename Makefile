@@ -42,7 +42,7 @@ build: setup $(BUILD)/build.ninja ## build everything
 
 demo: setup $(BUILD)/build.ninja ## build, check two definitions, train a small language model
 	@echo "build: the compiler, its Python module and its tools (minutes the first time)"
-	@ninja -C $(BUILD) -j $(JOBS) fla _fla fla-opt fla-check
+	@ninja -C $(BUILD) -j $(JOBS) fla _fla fla-check
 	@$(PYTHON) examples/demo/demo.py
 
 test: build ## lit, unit tests and pytest, at most 15 minutes
