@@ -8,10 +8,12 @@
 #include "fla/Dialect/FLA/Transforms/Passes.h"
 #include "fla/Dialect/Tile/IR/Tile.h"
 #include "fla/Dialect/Tile/Transforms/Passes.h"
+#include "fla/Support/Knobs.h"
 #include "fla/Target/CPU/CPU.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/Support/FileSystem.h"
 
 using namespace mlir;
 using namespace fla;
@@ -78,24 +80,69 @@ static void addKernelize(OpPassManager &pm, const CompileOptions &options) {
   pm.addPass(createSimplifyTiles());
 }
 
+/// The passes of one phase; nothing for `define`.
+static void addPhase(OpPassManager &pm, Phase phase, const CompileOptions &options) {
+  switch (phase) {
+  case Phase::Define:
+    return;
+  case Phase::Normalize:
+    return addNormalize(pm, options);
+  case Phase::Chunk:
+    return addChunk(pm, options);
+  case Phase::Differentiate:
+    return addDifferentiate(pm, options);
+  case Phase::Kernelize:
+    return addKernelize(pm, options);
+  case Phase::Target:
+    return pm.addPass(createConvertTileToLLVM());
+  }
+}
+
+static SmallVector<Phase> phasesOf(const CompileOptions &options) {
+  SmallVector<Phase> phases;
+  for (int phase = 0; phase <= static_cast<int>(options.until); ++phase)
+    phases.push_back(static_cast<Phase>(phase));
+  return phases;
+}
+
 void fla::buildPipeline(OpPassManager &pm, const CompileOptions &options) {
-  if (options.until >= Phase::Normalize)
-    addNormalize(pm, options);
-  if (options.until >= Phase::Chunk)
-    addChunk(pm, options);
-  if (options.until >= Phase::Differentiate)
-    addDifferentiate(pm, options);
-  if (options.until >= Phase::Kernelize)
-    addKernelize(pm, options);
-  if (options.until >= Phase::Target)
-    pm.addPass(createConvertTileToLLVM());
+  for (Phase phase : phasesOf(options))
+    addPhase(pm, phase, options);
+}
+
+/// Writes the IR after a phase to FLA_DUMP_DIR/<definition>-<direction>-<number>-<phase>.mlir.
+static void dumpPhase(ModuleOp module, StringRef definition, Phase phase, const CompileOptions &options) {
+  std::string folder = knobs::dumpDirectory();
+  if (folder.empty())
+    return;
+  StringRef direction = !options.backward ? "forward" : !options.forward ? "backward" : "both";
+  std::string path = (folder + "/" + definition + "-" + direction + "-" + Twine(static_cast<int>(phase)) + "-" + phaseName(phase) + ".mlir").str();
+  std::error_code error = llvm::sys::fs::create_directories(folder);
+  if (!error) {
+    llvm::raw_fd_ostream os(path, error);
+    if (!error)
+      module.print(os);
+  }
+  if (error)
+    llvm::errs() << "warning: cannot write '" << path << "': " << error.message() << "\n";
+}
+
+static std::string definitionName(ModuleOp module) {
+  for (RecurrenceOp definition : module.getOps<RecurrenceOp>())
+    return definition.getSymName().str();
+  return "module";
 }
 
 LogicalResult fla::runPhases(ModuleOp module, const CompileOptions &options) {
-  PassManager pm(module.getContext());
-  pm.enableVerifier(true);
-  buildPipeline(pm, options);
-  return pm.run(module);
+  std::string name = definitionName(module);
+  for (Phase phase : phasesOf(options)) {
+    PassManager pm(module.getContext());
+    addPhase(pm, phase, options);
+    if (failed(pm.run(module)))
+      return failure();
+    dumpPhase(module, name, phase, options);
+  }
+  return success();
 }
 
 //===----------------------------------------------------------------------===//
