@@ -39,7 +39,7 @@ public:
   mlir::Value zeros(llvm::ArrayRef<int64_t> shape);
   /// Repeats `value`, whose axes are `from`, over the axes `to`, by name.
   mlir::Value broadcast(mlir::Value value, llvm::ArrayRef<mlir::StringAttr> from, llvm::ArrayRef<mlir::StringAttr> to);
-  /// Repeats a vector or scalar along the leading axes of `type` (its axes are the trailing or, with `leading`, the first ones).
+  /// Repeats one value a row over the rows of `type`.
   mlir::Value alongRows(mlir::Value perRow, mlir::Type type);
   mlir::Value add(mlir::Value a, mlir::Value b);
   mlir::Value sub(mlir::Value a, mlir::Value b);

@@ -234,7 +234,7 @@ std::optional<Bad> CanonicalEvents::build(int version, ArrayRef<Value> answers) 
   return std::nullopt;
 }
 
-Value CanonicalEvents::emit(ArrayRef<Value>) { return spec.emit(program, state, state.getLoc()); }
+Value CanonicalEvents::emit() { return spec.emit(program, state, state.getLoc()); }
 
 //===----------------------------------------------------------------------===//
 // fla.affine

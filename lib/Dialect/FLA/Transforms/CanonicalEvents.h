@@ -37,7 +37,7 @@ public:
 
   /// Builds the canonical form of `version`; a reason if there is none.
   std::optional<Bad> build(int version, llvm::ArrayRef<mlir::Value> answers);
-  mlir::Value emit(llvm::ArrayRef<mlir::Value> answers);
+  mlir::Value emit();
 
 private:
   struct Gate {

@@ -125,7 +125,7 @@ static FailureOr<Value> normalizeMatrixState(RecurrenceOp recurrence, ProgramBui
   else
     bad = Bad{"the next state does not contain the state; use a decay of 0 to overwrite it", next.getDefiningOp()};
   if (!bad)
-    return events.emit(answers);
+    return events.emit();
   // Sums of versions have no event form; everything relative to the incoming state has.
   FlatForm flat(program, state);
   std::optional<Bad> flatBad = flat.build(next);
