@@ -2,6 +2,7 @@
 #include "Sizes.h"
 #include "fla/Dialect/Chunk/IR/SplitDim.h"
 #include "fla/Support/Dims.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace fla;
@@ -56,7 +57,12 @@ int64_t fla::chooseChunk(chunk::ProgramOp program, const TileSizes &sizes) {
     rows = std::max<int64_t>(rows, solve.getRows().size());
   });
   auto isVector = [](Value gate) { return gate && getDims(gate).size() > hasDim(gate.getType(), kTokens); };
-  program.walk([&](chunk::ScoreOp score) { vectorGate |= isVector(score.getGate()); });
+  // A gate of one direction is a gate of the other, whichever operation carries
+  // it there: both must choose the same chunk, since saved states belong to chunks.
+  program.walk([&](Operation *op) {
+    llvm::TypeSwitch<Operation *>(op).Case<chunk::ScoreOp, chunk::ApplyOp, chunk::ApplyTransposedOp, chunk::SolveOp>(
+        [&](auto pair) { vectorGate |= isVector(pair.getGate()); });
+  });
   int64_t chunk = (solves && vectorGate ? 16 : 64) / llvm::PowerOf2Ceil(rows);
   constexpr int64_t kLargestTile = 1 << 17; // elements: half a megabyte of f32, a second-level cache
   program.walk([&](Operation *op) {
