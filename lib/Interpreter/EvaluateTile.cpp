@@ -66,12 +66,11 @@ static bool isVisible(tile::Pairs pairs, int64_t level, int64_t t, int64_t s) {
   return false;
 }
 
-template <class S> static Tensor<S> dot(tile::DotOp op, const Tensor<S> &a, const Tensor<S> &b, const Shape &shape) {
-  bool ta = op.getTransposeA(), tb = op.getTransposeB();
-  bool restrictsResult = tb && !ta;
+template <class S> static Tensor<S> dot(tile::DotOp op, const Tensor<S> &a, const Tensor<S> &b, const Tensor<S> *init, const Shape &shape) {
+  bool ta = op.getTransposeA(), tb = op.getTransposeB(), restrictsResult = op.restrictsResult();
   int64_t rows = shape.sizes[0], columns = shape.sizes[1], depth = a.shape.sizes[ta ? 0 : 1];
   auto visible = [&](int64_t t, int64_t s) { return isVisible(op.getPairs(), op.getLevel(), t, s); };
-  Tensor<S> result(shape);
+  Tensor<S> result = init ? *init : Tensor<S>(shape);
   for (int64_t m = 0; m < rows; ++m)
     for (int64_t n = 0; n < columns; ++n)
       for (int64_t k = 0; k < depth; ++k) {
@@ -211,7 +210,7 @@ template <class S> Handled fla::interp::evaluateTile(Operation *op, Environment<
       .Case([&](tile::BroadcastOp o) { return done(repeat(env[o.getValue()], o.getAxes(), shape)); })
       .Case([&](tile::ReduceOp o) { return done(reduceAxis(o, env[o.getValue()], shape)); })
       .Case([&](tile::TransposeOp o) { return done(transpose(env[o.getValue()], shape)); })
-      .Case([&](tile::DotOp o) { return done(dot(o, env[o.getA()], env[o.getB()], shape)); })
+      .Case([&](tile::DotOp o) { return done(dot(o, env[o.getA()], env[o.getB()], o.getInit() ? &env[o.getInit()] : nullptr, shape)); })
       .Case([&](tile::InverseOp o) { return done(inverse(env[o.getValue()])); })
       .Case([&](tile::CumSumOp o) { return done(cumsum(env[o.getValue()], o.getReverse(), o.getExclusive())); })
       .Case([&](tile::SegSumOp o) { return done(segsum(env[o.getGate()], o.getPre(), o.getStrict())); })

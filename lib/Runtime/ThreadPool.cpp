@@ -1,5 +1,6 @@
 //===- ThreadPool.cpp - persistent worker threads -------------------------===//
 #include "fla/Runtime/ThreadPool.h"
+#include "OpenMPTeam.h"
 
 #include <algorithm>
 #include <atomic>
@@ -34,6 +35,19 @@ private:
 
 thread_local bool isWorker = false;
 
+/// The tasks of one call: whoever is free takes the next one.
+struct Tasks {
+  const std::function<void(int64_t)> &task;
+  int64_t total;
+  std::atomic<int64_t> next{0};
+
+  void drain() {
+    FlushSubnormals mode;
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < total;)
+      task(i);
+  }
+};
+
 class Pool {
 public:
   ~Pool() {
@@ -47,21 +61,19 @@ public:
   }
 
   /// False when another caller has the workers.
-  bool run(int64_t count, int64_t threads, const std::function<void(int64_t)> &task) {
+  bool run(Tasks &tasks, int64_t threads) {
     std::unique_lock owner(busy, std::try_to_lock);
     if (!owner)
       return false;
-    int64_t helpers = grow(std::min(threads, count) - 1);
+    int64_t helpers = grow(std::min(threads, tasks.total) - 1);
     {
       std::lock_guard lock(mutex);
-      current = &task;
-      total = count;
-      next.store(0, std::memory_order_relaxed);
+      current = &tasks;
       wanted = active = helpers;
       ++generation;
     }
     wake.notify_all();
-    drain();
+    tasks.drain();
     std::unique_lock lock(mutex);
     finished.wait(lock, [&] { return active == 0; });
     return true;
@@ -91,26 +103,20 @@ private:
       seen = generation;
       if (number >= wanted)
         continue;
+      Tasks &tasks = *current;
       lock.unlock();
-      drain();
+      tasks.drain();
       lock.lock();
       if (--active == 0)
         finished.notify_one();
     }
   }
 
-  void drain() {
-    FlushSubnormals mode;
-    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < total;)
-      (*current)(i);
-  }
-
   std::mutex busy, mutex;
   std::condition_variable wake, finished;
   std::vector<std::thread> workers;
-  std::atomic<int64_t> next{0};
-  const std::function<void(int64_t)> *current = nullptr;
-  int64_t total = 0, wanted = 0, active = 0;
+  Tasks *current = nullptr;
+  int64_t wanted = 0, active = 0;
   uint64_t generation = 0;
   bool stopping = false;
 };
@@ -137,11 +143,13 @@ Pool &thePool() {
 void parallelFor(int64_t count, int64_t threads, const std::function<void(int64_t)> &task) {
   if (count <= 0)
     return;
-  if (threads > 1 && count > 1 && !isWorker && thePool().run(count, threads, task))
-    return;
-  FlushSubnormals mode;
-  for (int64_t i = 0; i < count; ++i)
-    task(i);
+  Tasks tasks{task, count};
+  if (threads > 1 && count > 1 && !isWorker) {
+    // Teams keep their size from call to call, whatever the number of tasks.
+    if (runOnOpenMPTeam(threads, [](void *data) { static_cast<Tasks *>(data)->drain(); }, &tasks) || thePool().run(tasks, threads))
+      return;
+  }
+  tasks.drain();
 }
 
 void *threadWorkspace(int64_t bytes) {

@@ -9,6 +9,8 @@
 #include "fla/Runtime/Cache.h"
 #include "fla/Runtime/ThreadPool.h"
 
+#include <dlfcn.h>
+
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
@@ -189,6 +191,16 @@ void testThreads() {
   for (auto &caller : callers)
     caller.join();
   EXPECT(good == 800);
+  // On the process's OpenMP team too, once there is one.
+  if (dlopen("libgomp.so.1", RTLD_NOW | RTLD_GLOBAL)) {
+    for (int64_t threads : {2, 3, 8})
+      EXPECT(sumInParallel(5000, threads) == 5000 * 4999 / 2);
+    calls = 0;
+    runtime::parallelFor(10, 4, [&](int64_t) { calls += sumInParallel(10, 4) == 45; });
+    EXPECT(calls == 10);
+  } else {
+    std::printf("no libgomp.so.1: tasks on an OpenMP team are not tested here\n");
+  }
   // A child starts its own workers.
   pid_t child = fork();
   if (child == 0)

@@ -9,7 +9,8 @@ namespace fla::runtime {
 
 /// Calls `task(i)` for every i in [0, count), on at most `threads` threads, the
 /// caller's among them, and returns when all are done. Which thread runs which
-/// task is decided as they go; tasks must not depend on it. Workers start when
+/// task is decided as they go; tasks must not depend on it. The threads are those
+/// of the process's OpenMP runtime (PyTorch's) or, without one, workers that start when
 /// first needed, sleep between calls and are started anew in a forked child.
 /// Several threads may call at once: whoever finds the workers busy, or is one
 /// of them, runs its tasks alone.

@@ -74,8 +74,9 @@ struct Kernelize : fla::impl::KernelizeBase<Kernelize> {
     sizes.chunk = chunk;
     if (chunk == 0) {
       sizes.chunk = 64;
+      bool alone = !saveStates && llvm::none_of(programs, [](chunk::ProgramOp p) { return p.getReverse(); });
       for (chunk::ProgramOp program : programs)
-        sizes.chunk = std::min(sizes.chunk, chooseChunk(program, sizes));
+        sizes.chunk = std::min(sizes.chunk, chooseChunk(program, sizes, alone));
     }
     TileSizes split = sizes;
     chooseBlocks(programs, blocks, split);

@@ -46,10 +46,11 @@ LogicalResult fla::chooseSizes(chunk::ProgramOp program, const llvm::StringMap<i
   return success();
 }
 
-/// 64 tokens; 16 where a solve meets vector gates, whose dyadic levels cost more
+/// 64 tokens, or 32 for a forward `alone`, which reads no saved states and is
+/// faster so; 16 where a solve meets vector gates, whose dyadic levels cost more
 /// than the smaller chunk; fewer when a token has several rows that read the
 /// state, or when values of a token are large (an elementwise matrix state).
-int64_t fla::chooseChunk(chunk::ProgramOp program, const TileSizes &sizes) {
+int64_t fla::chooseChunk(chunk::ProgramOp program, const TileSizes &sizes, bool alone) {
   int64_t rows = 1;
   bool solves = false, vectorGate = false;
   program.walk([&](chunk::SolveOp solve) {
@@ -63,7 +64,8 @@ int64_t fla::chooseChunk(chunk::ProgramOp program, const TileSizes &sizes) {
     llvm::TypeSwitch<Operation *>(op).Case<chunk::ScoreOp, chunk::ApplyOp, chunk::ApplyTransposedOp, chunk::SolveOp>(
         [&](auto pair) { vectorGate |= isVector(pair.getGate()); });
   });
-  int64_t chunk = (solves && vectorGate ? 16 : 64) / llvm::PowerOf2Ceil(rows);
+  int64_t most = vectorGate && solves ? 16 : alone ? 32 : 64;
+  int64_t chunk = most / llvm::PowerOf2Ceil(rows);
   constexpr int64_t kLargestTile = 1 << 17; // elements: half a megabyte of f32, a second-level cache
   program.walk([&](Operation *op) {
     for (Value result : op->getResults()) {

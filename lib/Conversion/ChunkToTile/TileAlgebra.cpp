@@ -108,7 +108,7 @@ Value TileAlgebra::dot(Value a, Value b, DotFlags flags) {
   auto type = RankedTensorType::get({m, n}, sizes.computeType);
   if (isZero(a) || isZero(b))
     return splat(0.0, type);
-  return tile::DotOp::create(builder, loc, type, a, b, flags.transposeA, flags.transposeB, flags.pairs, flags.level);
+  return tile::DotOp::create(builder, loc, type, a, b, /*init=*/Value(), flags.transposeA, flags.transposeB, flags.pairs, flags.level);
 }
 
 static SmallVector<OpFoldResult> indices(OpBuilder &builder, ArrayRef<int64_t> values) { return getAsIndexOpFoldResult(builder.getContext(), values); }

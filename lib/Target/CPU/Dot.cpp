@@ -8,23 +8,22 @@ static std::pair<int64_t, int64_t> strides(ArrayRef<int64_t> shape, bool transpo
   return transposed ? std::pair<int64_t, int64_t>{1, shape[1]} : std::pair<int64_t, int64_t>{shape[1], 1};
 }
 
-static Product productOf(tile::DotOp op) {
+Product productOf(tile::DotOp op) {
   auto a = cast<RankedTensorType>(op.getA().getType()), b = cast<RankedTensorType>(op.getB().getType());
   auto c = cast<RankedTensorType>(op.getResult().getType());
   auto [aRow, aColumn] = strides(a.getShape(), op.getTransposeA());
   auto [bRow, bColumn] = strides(b.getShape(), op.getTransposeB());
   int64_t k = a.getShape()[op.getTransposeA() ? 0 : 1];
-  return {c.getShape()[0], c.getShape()[1], k, aRow, aColumn, bRow, bColumn, c.getShape()[1], Product::full, false, c.getElementType()};
+  return {c.getShape()[0], c.getShape()[1], k, aRow, aColumn, bRow, bColumn, c.getShape()[1], Product::full, false, c.getElementType(), op.getInit() != nullptr};
 }
-
-/// True if the pairs restrict the result, false if they restrict A.
-static bool restrictsResult(tile::DotOp op) { return op.getTransposeB() && !op.getTransposeA(); }
 
 void Lowering::dot(tile::DotOp op) {
   Product p = productOf(op);
   Value a = memory(op.getA()).base, b = memory(op.getB()).base, c = memory(op.getResult()).base;
   if (p.m * p.n == 0)
     return;
+  if (Value init = op.getInit())
+    moveTo(init, op.getResult());
   switch (op.getPairs()) {
   case tile::Pairs::level:
     return levelDot(op, p);
@@ -35,10 +34,11 @@ void Lowering::dot(tile::DotOp op) {
   case tile::Pairs::causal:
   case tile::Pairs::strict:
     p.strict = op.getPairs() == tile::Pairs::strict;
-    p.shape = restrictsResult(op) ? Product::resultLower : op.getTransposeA() ? Product::upper : Product::lower;
+    p.shape = op.restrictsResult() ? Product::resultLower : op.getTransposeA() ? Product::upper : Product::lower;
     break;
   }
-  emitProduct(e, functions, p, a, b, c, scratch(p.scratchBytes(e.lanes(p.element))));
+  FetchedRows fetched = fetchedRows(op, p);
+  emitProduct(e, functions, p, a, b, c, scratch(p.scratchBytes(e.lanes(p.element))), fetched);
 }
 
 /// Products of h x h blocks: rows of right halves with columns of left halves.
@@ -47,9 +47,10 @@ void Lowering::levelDot(tile::DotOp op, Product p) {
   if (h < 8)
     return smallLevelDot(op);
   Value a = memory(op.getA()).base, b = memory(op.getB()).base, c = memory(op.getResult()).base;
-  bool onResult = restrictsResult(op), transposed = op.getTransposeA();
+  bool onResult = op.restrictsResult(), transposed = op.getTransposeA();
   int64_t tokens = onResult ? p.m : transposed ? p.k : p.m;
-  e.fill(c, p.m * p.n, e.real(p.element, 0.0));
+  if (!p.accumulate)
+    e.fill(c, p.m * p.n, e.real(p.element, 0.0));
   Value space = scratch(p.scratchBytes(e.lanes(p.element)));
   auto block = [&](Value start, int64_t right) {
     // Token rows of the right half start at `middle`, those of the left at `start`.
@@ -75,10 +76,11 @@ void Lowering::smallLevelDot(tile::DotOp op) {
   Product p = productOf(op);
   int64_t h = op.getLevel(), lanes = e.lanes(p.element);
   Value a = memory(op.getA()).base, b = memory(op.getB()).base, c = memory(op.getResult()).base;
-  bool onResult = restrictsResult(op), transposed = op.getTransposeA();
+  bool onResult = op.restrictsResult(), transposed = op.getTransposeA();
   int64_t tokens = onResult ? p.m : transposed ? p.k : p.m;
   Value zero = e.real(p.element, 0.0);
-  e.fill(c, p.m * p.n, zero);
+  if (!p.accumulate)
+    e.fill(c, p.m * p.n, zero);
   // Sum over k of a row of A with a row of B, both contiguous.
   auto scores = [&](Value t, Value first, int64_t count) {
     int64_t full = p.k / lanes * lanes;
@@ -107,7 +109,8 @@ void Lowering::smallLevelDot(tile::DotOp op) {
     for (int64_t i = 0; i < count; ++i)
       factors.push_back(e.load(e.at(a, e.add(e.mul(row, p.aRow), e.mul(e.add(first, i), p.aColumn)), p.element), p.element, 1));
     e.columns(p.n, p.element, [&](Value j, int64_t width) {
-      Value sum = e.real(Emitter::vec(p.element, width), 0.0);
+      Value to = e.at(c, e.add(e.mul(row, p.cRow), j), p.element);
+      Value sum = p.accumulate ? e.load(to, p.element, width) : e.real(Emitter::vec(p.element, width), 0.0);
       for (int64_t i = 0; i < count; ++i) {
         if (p.bColumn == 1 || width == 1) {
           Value at = e.add(e.mul(e.add(first, i), p.bRow), e.mul(j, p.bColumn));
@@ -121,7 +124,7 @@ void Lowering::smallLevelDot(tile::DotOp op) {
         }
         sum = e.fma(e.splat(factors[i], width), gathered, sum);
       }
-      e.store(sum, e.at(c, e.add(e.mul(row, p.cRow), j), p.element));
+      e.store(sum, to);
     });
   };
   auto block = [&](Value start, int64_t right) {
@@ -143,7 +146,7 @@ void Lowering::smallLevelDot(tile::DotOp op) {
 void Lowering::diagonalDot(tile::DotOp op) {
   Product p = productOf(op);
   Value a = memory(op.getA()).base, b = memory(op.getB()).base, c = memory(op.getResult()).base;
-  if (restrictsResult(op)) {
+  if (op.restrictsResult()) {
     e.fill(c, p.m * p.n, e.real(p.element, 0.0));
     int64_t lanes = e.lanes(p.element), full = p.k / lanes * lanes;
     e.loop(0, std::min(p.m, p.n), 1, [&](Value t) {
@@ -176,7 +179,9 @@ void Lowering::diagonalDot(tile::DotOp op) {
           x = width == 1 ? one : LLVM::InsertElementOp::create(e.b, e.loc, x, one, e.index(l)).getResult();
         }
       }
-      e.store(e.mulf(e.splat(factor, width), x), e.at(c, e.add(e.mul(t, p.cRow), j), p.element));
+      Value to = e.at(c, e.add(e.mul(t, p.cRow), j), p.element);
+      Value product = e.mulf(e.splat(factor, width), x);
+      e.store(p.accumulate ? e.addf(e.load(to, p.element, width), product) : product, to);
     });
   });
 }

@@ -176,15 +176,26 @@ LogicalResult Lowering::scalarOp(Operation *op) {
   return success();
 }
 
+bool Lowering::isElsewhere(Value value, Value home) {
+  return pointers.contains(Plan::resolve(value)) || (plan.isStored(value) && !plan.samePlace(value, home));
+}
+
+/// Puts `value` where `home` lives: computed there, copied, or there already.
+void Lowering::moveTo(Value value, Value home) {
+  Tile to = memory(home);
+  if (computesHere(value))
+    materialise(value, to);
+  else if (isElsewhere(value, home))
+    e.copy(to.base, memory(value).base, to.size(), to.element);
+}
+
 LogicalResult Lowering::forLoop(scf::ForOp op) {
   SmallVector<Value> init;
   for (auto [value, arg] : llvm::zip_equal(op.getInitArgs(), op.getRegionIterArgs())) {
     if (!isa<RankedTensorType>(value.getType()))
       init.push_back(scalar(value));
-    else if (computesHere(value))
-      materialise(value, memory(arg));
-    else if (pointers.contains(Plan::resolve(value)) || (plan.isStored(value) && !plan.samePlace(value, arg)))
-      e.copy(memory(arg).base, memory(value).base, memory(arg).size(), memory(arg).element);
+    else
+      moveTo(value, arg);
   }
   LogicalResult result = success();
   Value step = scalar(op.getStep());
@@ -198,6 +209,7 @@ LogicalResult Lowering::forLoop(scf::ForOp op) {
     }
   {
     OpBuilder::InsertionGuard guard(e.b);
+    planFetches(op);
     // A loop without carries already has its terminator.
     if (!loop.getBody()->empty())
       loop.getBody()->back().erase();
@@ -227,7 +239,7 @@ void Lowering::yield(scf::ForOp op) {
     Tile to = memory(arg);
     if (int64_t at = plan.temporary(operand); at >= 0)
       e.copy(to.base, e.at(workspace, at, e.b.getI8Type()), to.size(), to.element);
-    else if (pointers.contains(Plan::resolve(value)) || (plan.isStored(value) && !plan.samePlace(value, arg)))
+    else if (isElsewhere(value, arg))
       e.copy(to.base, memory(value).base, to.size(), to.element);
   }
   if (llvm::all_of(next, [](Value v) { return bool(v); }))

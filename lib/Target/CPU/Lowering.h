@@ -19,6 +19,9 @@ struct Product {
   Shape shape = full;
   bool strict = false;
   Type element;
+  bool accumulate = false; ///< c += instead of c =; not with resultLower
+  /// Rows, of so many bytes, of something else that the product asks the memory for meanwhile.
+  int64_t fetchRows = 0, fetchBytes = 0;
   std::string name() const;
   int64_t scratchBytes(int64_t lanes) const;
 };
@@ -38,8 +41,16 @@ private:
   int64_t constants = 0;
 };
 
+/// The product of a tile.dot over all of its operands.
+Product productOf(tile::DotOp op);
+/// The first two rows of what a product fetches.
+struct FetchedRows {
+  Value first, second;
+};
+/// Blocks of C that the product computes one after the other: each fetches a row.
+int64_t numBlocks(const Product &p, int64_t vectorBytes);
 /// Calls the function for `p`, making it when it is new.
-void emitProduct(Emitter &e, Functions &functions, const Product &p, Value a, Value b, Value c, Value scratch);
+void emitProduct(Emitter &e, Functions &functions, const Product &p, Value a, Value b, Value c, Value scratch, FetchedRows fetched = {});
 /// Swaps rows and columns of a rows x columns matrix.
 void emitTranspose(Emitter &e, Tile from, Tile to);
 /// Reads a `size` x `size` block (rows `rowStride` apart) and returns its columns.
@@ -77,6 +88,8 @@ private:
 
   // Pointwise values.
   void materialise(Value value, Tile to);
+  void moveTo(Value value, Value home);
+  bool isElsewhere(Value value, Value home);
   void materialiseRow(Value value, Tile to, SmallVector<Value> &outer);
   bool isFlat(Value value);
   void collectRow(Value value, ArrayRef<Value> outer, DenseMap<Value, Value> &row, bool root = false);
@@ -92,6 +105,8 @@ private:
   // Memory.
   struct Access;
   Access access(Value buffer, Value chunk, Type tileType);
+  void planFetches(scf::ForOp loop);
+  FetchedRows fetchedRows(tile::DotOp dot, Product &p);
   void transfer(Access &a, llvm::function_ref<void(Value, Value, int64_t)> element);
   void load(tile::LoadOp op);
   void loadScalar(tile::LoadOp op);
@@ -128,6 +143,8 @@ private:
   Value buffers, point, workspace;
   DenseMap<Value, Value> scalars;
   DenseMap<Value, Value> pointers; ///< constant arrays
+  /// The load whose next tile a product fetches, and where that chunk lies (1 or -1).
+  DenseMap<Operation *, std::pair<tile::LoadOp, int64_t>> fetches;
   int64_t scratchBytes = 0;
 };
 

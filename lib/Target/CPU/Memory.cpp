@@ -79,6 +79,56 @@ Lowering::Access Lowering::access(Value buffer, Value chunk, Type tileType) {
   return a;
 }
 
+//===----------------------------------------------------------------------===//
+// Fetching ahead
+//===----------------------------------------------------------------------===//
+
+/// 1 if the loop's next iteration is at the next chunk, -1 at the one before, else 0.
+static int64_t direction(Value chunk, scf::ForOp loop) {
+  if (chunk == loop.getInductionVar())
+    return 1;
+  auto mirrored = chunk.getDefiningOp<arith::SubIOp>();
+  return mirrored && mirrored.getRhs() == loop.getInductionVar() ? -1 : 0;
+}
+
+/// A token's rows of one head lie far apart, where hardware does not prefetch, so
+/// each load of the loop is given to a product with as many blocks as it has rows.
+void Lowering::planFetches(scf::ForOp loop) {
+  SmallVector<tile::DotOp> products(loop.getBody()->getOps<tile::DotOp>());
+  auto *free = products.begin();
+  for (auto load : loop.getBody()->getOps<tile::LoadOp>()) {
+    auto type = dyn_cast<RankedTensorType>(load.getResult().getType());
+    auto buffer = load.getBuffer().getType();
+    bool rows = type && type.getRank() == 2 && buffer.getKind() == tile::BufferKind::token && type.getDimSize(1) == buffer.getShape().back();
+    int64_t towards = rows ? direction(load.getChunk(), loop) : 0;
+    if (!towards)
+      continue;
+    free = std::find_if(free, products.end(), [&](tile::DotOp dot) {
+      return dot.getPairs() != tile::Pairs::level && dot.getPairs() != tile::Pairs::diagonal &&
+             numBlocks(productOf(dot), e.vectorBytes) >= type.getDimSize(0);
+    });
+    if (free == products.end())
+      return;
+    fetches[*free++] = {load, towards};
+  }
+}
+
+FetchedRows Lowering::fetchedRows(tile::DotOp dot, Product &p) {
+  auto found = fetches.find(dot);
+  if (found == fetches.end())
+    return {};
+  auto [load, towards] = found->second;
+  Access a = access(load.getBuffer(), load.getChunk(), load.getResult().getType());
+  p.fetchRows = a.rows;
+  p.fetchBytes = a.run * Emitter::bytes(a.stored);
+  Value first = e.at(a.data, e.mul(a.rowStride, towards * a.rows), a.stored);
+  return {first, e.at(first, a.rowStride, a.stored)};
+}
+
+//===----------------------------------------------------------------------===//
+// Loads and stores
+//===----------------------------------------------------------------------===//
+
 /// Calls `element(tile offset, address, width)` for all vectors inside the sequence.
 void Lowering::transfer(Access &a, llvm::function_ref<void(Value, Value, int64_t)> element) {
   auto row = [&](Value r) {

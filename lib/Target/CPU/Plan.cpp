@@ -23,9 +23,15 @@ bool isAlwaysInline(Operation *op) {
   return isa<tile::BroadcastOp, tile::ValidOp, tensor::SplatOp>(op);
 }
 
-/// A user that computes pointwise operands inside its own loop.
-static bool inlinesOperands(Operation *user) {
-  return isa<tile::ReduceOp>(user) || (isPointwise(user) && !isAlwaysInline(user));
+static bool isInit(OpOperand &use) {
+  auto dot = dyn_cast<tile::DotOp>(use.getOwner());
+  return dot && dot.getInit() && use.getOperandNumber() == 2;
+}
+
+/// A use that computes a pointwise operand inside its own loop.
+static bool inlinesOperand(OpOperand &use) {
+  Operation *user = use.getOwner();
+  return isa<tile::ReduceOp>(user) || (isPointwise(user) && !isAlwaysInline(user)) || isInit(use);
 }
 
 static bool needsPlace(OpResult value) {
@@ -35,11 +41,11 @@ static bool needsPlace(OpResult value) {
   if (!isPointwise(op))
     return true;
   if (isAlwaysInline(op))
-    return !llvm::all_of(value.getUsers(), [](Operation *user) { return inlinesOperands(user) || isa<tile::BroadcastOp, scf::ForOp>(user); });
+    return !llvm::all_of(value.getUses(), [](OpOperand &use) { return inlinesOperand(use) || isa<tile::BroadcastOp, scf::ForOp>(use.getOwner()); });
   if (!value.hasOneUse())
     return !value.use_empty();
-  Operation *user = *value.user_begin();
-  return !inlinesOperands(user) || user->getBlock() != op->getBlock();
+  OpOperand &use = *value.use_begin();
+  return !inlinesOperand(use) || use.getOwner()->getBlock() != op->getBlock();
 }
 
 Value Plan::resolve(Value value) {
@@ -75,6 +81,7 @@ Plan::Plan(tile::KernelOp kernel) {
     shareYields(loop);
     planTemporaries(loop);
   }
+  kernel.walk([&](tile::DotOp dot) { shareInit(dot); });
   for (const Read &read : reads) {
     Span &span = spans[places.lookup(read.leaf)];
     span.end = std::max(span.end, read.position);
@@ -125,14 +132,14 @@ int64_t Plan::seenFrom(Operation *reader, Value value) const {
   return positions.lookup(at).second;
 }
 
-void Plan::readLeaves(Operation *root, Value value, bool aligned) {
+void Plan::readLeaves(Operation *root, Value value, bool aligned, bool inlines) {
   value = resolve(value);
   if (!isTensor(value))
     return;
   Operation *op = value.getDefiningOp();
   bool inlined = op && isPointwise(op) && (isAlwaysInline(op) || !places.contains(value));
   // Operations that do not compute their operands read the stored value.
-  if (inlined && places.contains(value) && !inlinesOperands(root) && !isPointwise(root))
+  if (inlined && places.contains(value) && !inlines && !isPointwise(root))
     inlined = false;
   if (!inlined) {
     if (places.contains(value))
@@ -140,7 +147,7 @@ void Plan::readLeaves(Operation *root, Value value, bool aligned) {
     return;
   }
   for (Value operand : op->getOperands())
-    readLeaves(root, operand, aligned && !isa<tile::BroadcastOp>(op));
+    readLeaves(root, operand, aligned && !isa<tile::BroadcastOp>(op), inlines);
 }
 
 void Plan::readOperands(Operation *root) {
@@ -148,8 +155,8 @@ void Plan::readOperands(Operation *root) {
   // Values that are computed in place of their use read nothing themselves.
   if (pointwise && !places.contains(root->getResult(0)))
     return;
-  for (Value operand : root->getOperands())
-    readLeaves(root, operand, pointwise && !isa<tile::BroadcastOp>(root));
+  for (OpOperand &use : root->getOpOperands())
+    readLeaves(root, use.get(), isInit(use) || (pointwise && !isa<tile::BroadcastOp>(root)), inlinesOperand(use));
 }
 
 /// Lets an initial value that nothing else reads be computed in the carry's place.
@@ -176,7 +183,7 @@ void Plan::shareYields(Operation *op) {
     if (!def || !places.contains(yielded) || isa<scf::ForOp>(def) || def->getBlock() != loop.getBody())
       continue;
     int64_t written = positions.lookup(def).first;
-    bool inPlace = isPointwise(def) && !isAlwaysInline(def);
+    bool inPlace = isa<tile::DotOp>(def) || (isPointwise(def) && !isAlwaysInline(def));
     bool safe = llvm::all_of(reads, [&, arg = arg](const Read &read) {
       return read.leaf != arg || read.position < written || (read.position == written && inPlace && read.aligned);
     });
@@ -186,6 +193,19 @@ void Plan::shareYields(Operation *op) {
     spans[places[yielded]].bytes = 0;
     places[yielded] = places[arg];
   }
+}
+
+/// Lets an init that nothing else reads be computed in the product's place.
+void Plan::shareInit(tile::DotOp dot) {
+  Value init = dot.getInit();
+  Operation *def = init ? init.getDefiningOp() : nullptr;
+  bool own = def && def->getBlock() == dot->getBlock() && init.hasOneUse() && !isa<scf::ForOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(def) &&
+             places.contains(init) && places.contains(dot);
+  if (!own || spans[places[init]].start != positions.lookup(def).first || spans[places[dot]].start != positions.lookup(dot).first)
+    return; // one of them stands in a carry's place
+  spans[places[dot]].start = spans[places[init]].start;
+  spans[places[init]].bytes = 0;
+  places[init] = places[dot];
 }
 
 /// A yielded value that stands in another carry's place is copied aside first.

@@ -3,7 +3,7 @@
 // Elementwise values with one elementwise user of the same block are computed
 // inside that user's loop; broadcasts, masks and constants are computed wherever
 // they are used. All others have a place in the workspace, shared by values
-// that are never alive together. A loop-carried tile keeps one place: the
+// that are never alive together. A product is added to its init in place. A loop-carried tile keeps one place: the
 // initial value is copied (or computed) there, the next value too.
 //
 // In:  %s = scf.for (%a = %zero) { %b = arith.addf %a, %x ; scf.yield %b }
@@ -54,12 +54,13 @@ private:
   };
   void number(Block &block);
   void place(Block &block);
-  void readLeaves(Operation *root, Value value, bool aligned);
+  void readLeaves(Operation *root, Value value, bool aligned, bool inlines);
   void readOperands(Operation *root);
   int64_t seenFrom(Operation *reader, Value value) const;
   int newSpan(int64_t start, int64_t bytes);
   void shareInitial(Operation *loop);
   void shareYields(Operation *loop);
+  void shareInit(tile::DotOp dot);
   void planTemporaries(Operation *loop);
   void allocate();
 

@@ -22,17 +22,31 @@ struct Blocking {
   int64_t rows, vectors;
 };
 
+/// Enough accumulators to hide the latency of FMA, few enough for the registers.
+Blocking blocking(const Product &p, int64_t vectorBytes) {
+  bool wide = vectorBytes == 64;
+  int64_t registers = wide ? 32 : 16, lanes = vectorBytes / Emitter::bytes(p.element);
+  Blocking best = wide ? Blocking{12, 2} : Blocking{6, 2};
+  if (p.m < best.rows)
+    best = {p.m, std::min<int64_t>((registers - 3) / (p.m + 1), 6)};
+  best.vectors = std::max<int64_t>(1, std::min<int64_t>(best.vectors, llvm::divideCeil(p.n, lanes)));
+  return best;
+}
+
 class ProductEmitter {
 public:
   ProductEmitter(Emitter &e, const Product &p, ValueRange args)
-      : e(e), p(p), a(args[0]), b(args[1]), c(args[2]), scratch(args[3]), lanes(e.lanes(p.element)) {}
+      : e(e), p(p), a(args[0]), b(args[1]), c(args[2]), scratch(args[3]), lanes(e.lanes(p.element)) {
+    if (p.fetchRows)
+      fetched = {args[4], args[5]};
+  }
 
   void run() {
     if (p.n == 0 || p.m == 0)
       return;
     if (p.m == 1 && p.bColumn != 1 && p.shape == Product::full)
       return rowTimesTransposed();
-    Blocking block = blocking();
+    Blocking block = blocking(p, e.vectorBytes);
     packed = p.bColumn != 1 || p.m > 2 * block.rows;
     int64_t panel = block.vectors * lanes;
     e.loop(0, p.n / panel * panel, panel, [&](Value first) { emitPanel(first, panel, block.rows); });
@@ -46,17 +60,7 @@ private:
   Value a, b, c, scratch;
   int64_t lanes;
   bool packed = false;
-
-  /// Enough accumulators to hide the latency of FMA, few enough for the registers.
-  Blocking blocking() const {
-    bool wide = e.vectorBytes == 64;
-    int64_t registers = wide ? 32 : 16;
-    Blocking best = wide ? Blocking{12, 2} : Blocking{6, 2};
-    if (p.m < best.rows)
-      best = {p.m, std::min<int64_t>((registers - 3) / (p.m + 1), 6)};
-    best.vectors = std::max<int64_t>(1, std::min<int64_t>(best.vectors, llvm::divideCeil(p.n, lanes)));
-    return best;
-  }
+  FetchedRows fetched;
 
   //===--- panels of B ----------------------------------------------------===//
 
@@ -70,9 +74,19 @@ private:
   void emitPanel(Value first, int64_t columns, int64_t rows) {
     if (packed)
       p.bColumn == 1 ? packRows(first, columns) : packTransposed(first, columns);
-    e.loop(0, p.m / rows * rows, rows, [&](Value m) { emitBlock(m, rows, first, columns); });
-    if (int64_t rest = p.m % rows)
-      emitBlock(e.index(p.m - rest), rest, first, columns);
+    int64_t rest = p.m % rows, whole = p.m - rest;
+    // A short last block hides no latency: it shares its rows with the one before.
+    if (0 < rest && rest <= rows / 2 && whole > 0)
+      rest += rows, whole -= rows;
+    e.loop(0, whole, rows, [&](Value m) {
+      fetchRow(m, rows, first, columns);
+      emitBlock(m, rows, first, columns);
+    });
+    int64_t last = rest > rows ? rest / 2 : 0;
+    if (rest - last)
+      emitBlock(e.index(whole), rest - last, first, columns);
+    if (last)
+      emitBlock(e.index(p.m - last), last, first, columns);
   }
 
   int64_t panelStride(int64_t columns) const { return llvm::alignTo(columns, lanes); }
@@ -134,6 +148,20 @@ private:
     });
   }
 
+  /// Asks for the row whose number is that of the block of C.
+  void fetchRow(Value m, int64_t rows, Value first, int64_t columns) {
+    if (!p.fetchRows)
+      return;
+    auto quotient = [&](Value x, int64_t y) { return arith::DivUIOp::create(e.b, e.loc, x, e.index(y)).getResult(); };
+    Value number = e.add(e.mul(quotient(first, columns), p.m / rows), quotient(m, rows));
+    e.when(e.cmp(arith::CmpIPredicate::ult, number, e.index(p.fetchRows)), [&] {
+      Value start = LLVM::PtrToIntOp::create(e.b, e.loc, e.i64(), fetched.first), next = LLVM::PtrToIntOp::create(e.b, e.loc, e.i64(), fetched.second);
+      Value row = e.at(fetched.first, e.mul(number, e.sub(next, start)), e.b.getI8Type());
+      for (int64_t line = 0; line < p.fetchBytes; line += 64)
+        LLVM::Prefetch::create(e.b, e.loc, e.at(row, line, e.b.getI8Type()), /*rw=*/0, /*hint=*/2, /*cache=*/1);
+    });
+  }
+
   //===--- blocks of C ----------------------------------------------------===//
 
   void emitBlock(Value m, int64_t rows, Value first, int64_t columns) {
@@ -167,6 +195,18 @@ private:
     }
   }
 
+  SmallVector<Value> loadBlock(Value m, int64_t rows, Value first, int64_t columns) {
+    SmallVector<Value> block;
+    for (int64_t r = 0; r < rows; ++r) {
+      Value base = e.at(c, e.add(e.mul(e.add(m, r), p.cRow), first), p.element);
+      for (auto [v, width] : llvm::enumerate(widths(columns))) {
+        Value x = e.load(e.at(base, v * lanes, p.element), p.element, width);
+        block.push_back(packed ? widen(x, width) : x);
+      }
+    }
+    return block;
+  }
+
   Value loadB(Value k, Value first, int64_t columns, int64_t v, int64_t width) {
     if (packed)
       return e.load(e.at(scratch, e.add(e.mul(k, panelStride(columns)), v * lanes), p.element), p.element, lanes);
@@ -195,6 +235,8 @@ private:
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t width : sizes)
         acc.push_back(e.real(Emitter::vec(p.element, packed ? lanes : width), 0.0));
+    if (p.accumulate)
+      acc = loadBlock(m, rows, first, columns);
     auto along = [&](Value from, Value to) {
       acc = e.loop(from, to, 1, acc, [&](Value k, ValueRange sums) {
         SmallVector<Value> next(sums);
@@ -247,7 +289,8 @@ private:
           Value x = e.load(e.at(a, full, p.element), p.element, rest), y = e.load(element(e.index(full), i), p.element, rest);
           total = e.addf(total, e.horizontal(e.mulf(x, y)));
         }
-        e.store(total, e.at(c, e.add(n, i), p.element));
+        Value to = e.at(c, e.add(n, i), p.element);
+        e.store(p.accumulate ? e.addf(e.load(to, p.element, 1), total) : total, to);
       }
     };
     e.loop(0, p.n / group * group, group, [&](Value n) { emit(n, group); });
@@ -261,25 +304,36 @@ private:
 std::string Product::name() const {
   static const char *shapes[] = {"full", "result", "lower", "upper"};
   std::string text;
-  llvm::raw_string_ostream(text) << "product_" << element << "_" << m << "x" << n << "x" << k << "_" << aRow << "_" << aColumn << "_" << bRow
-                                 << "_" << bColumn << "_" << cRow << "_" << shapes[shape] << (strict ? "_strict" : "");
+  llvm::raw_string_ostream os(text);
+  os << "product_" << element << "_" << m << "x" << n << "x" << k << "_" << aRow << "_" << aColumn << "_" << bRow
+                                 << "_" << bColumn << "_" << cRow << "_" << shapes[shape] << (strict ? "_strict" : "") << (accumulate ? "_add" : "");
+  if (fetchRows)
+    os << "_fetch_" << fetchRows << "x" << fetchBytes;
   return text;
 }
 
 int64_t Product::scratchBytes(int64_t lanes) const { return k * 6 * lanes * Emitter::bytes(element); }
 
-void emitProduct(Emitter &e, Functions &functions, const Product &given, Value a, Value b, Value c, Value scratch) {
+int64_t numBlocks(const Product &p, int64_t vectorBytes) {
+  auto [rows, vectors] = blocking(p, vectorBytes);
+  return p.m / rows * llvm::divideCeil(p.n, vectors * vectorBytes / Emitter::bytes(p.element));
+}
+
+void emitProduct(Emitter &e, Functions &functions, const Product &given, Value a, Value b, Value c, Value scratch, FetchedRows fetched) {
   Product p = given;
   // A matrix times one column is a row times the transposed matrix.
   if (p.n == 1 && p.cRow == 1 && p.shape == Product::full) {
-    p = {1, given.m, given.k, given.bColumn, given.bRow, given.aColumn, given.aRow, given.m, Product::full, false, given.element};
+    p = {1, given.m, given.k, given.bColumn, given.bRow, given.aColumn, given.aRow, given.m, Product::full, false, given.element, given.accumulate};
     std::swap(a, b);
   }
-  auto function = functions.get(e.loc, p.name(), 4, [&](OpBuilder &builder, ValueRange args) {
+  SmallVector<Value> arguments{a, b, c, scratch};
+  if (p.fetchRows)
+    arguments.append({fetched.first, fetched.second});
+  auto function = functions.get(e.loc, p.name(), arguments.size(), [&](OpBuilder &builder, ValueRange args) {
     Emitter inside(builder, e.loc, e.vectorBytes);
     ProductEmitter(inside, p, args).run();
   });
-  LLVM::CallOp::create(e.b, e.loc, function, ValueRange{a, b, c, scratch});
+  LLVM::CallOp::create(e.b, e.loc, function, arguments);
 }
 
 //===----------------------------------------------------------------------===//

@@ -139,5 +139,9 @@ LogicalResult DotOp::verify() {
   bool needsLevel = getPairs() == Pairs::level;
   if (needsLevel != (getLevel() > 0) || (needsLevel && !llvm::isPowerOf2_64(getLevel())))
     return emitOpError() << "expected a power of two as level for pairs(level) alone, got " << getLevel() << " (C2)";
+  if (getInit() && getInit().getType() != getType())
+    return emitOpError() << "expected an init of type " << getType() << ", got " << getInit().getType() << " (C3)";
+  if (getInit() && restrictsResult() && getPairs() != Pairs::all)
+    return emitOpError("expected no init where pairs restricts the result (C3)");
   return success();
 }

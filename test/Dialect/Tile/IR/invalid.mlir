@@ -134,3 +134,22 @@ tile.kernel @dot_pairs() attributes {chunk = 8 : i64, blocks = 1 : i64} {
   // expected-error@+1 {{expected string or keyword containing one of the following enum values for attribute 'pairs' [all, causal, strict, level, diagonal]}}
   %1 = tile.dot %0, %0 pairs(some) : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
 }
+
+// -----
+
+// dot_c3: a sum starts from a tile of the result's type.
+tile.kernel @dot_c3() attributes {chunk = 8 : i64, blocks = 1 : i64} {
+  %0 = arith.constant dense<0.0> : tensor<8x8xf32>
+  %1 = arith.constant dense<0.0> : tensor<8x4xf32>
+  // expected-error@+1 {{expected an init of type 'tensor<8x8xf32>', got 'tensor<8x4xf32>' (C3)}}
+  %2 = tile.dot %0, %0 init(%1 : tensor<8x4xf32>) : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
+}
+
+// -----
+
+// dot_c3: what pairs zeroes cannot start elsewhere.
+tile.kernel @dot_c3_restricted() attributes {chunk = 8 : i64, blocks = 1 : i64} {
+  %0 = arith.constant dense<0.0> : tensor<8x8xf32>
+  // expected-error@+1 {{expected no init where pairs restricts the result (C3)}}
+  %1 = tile.dot %0, %0 init(%0 : tensor<8x8xf32>) pairs(causal) {transpose_b} : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
+}

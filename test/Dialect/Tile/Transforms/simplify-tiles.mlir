@@ -42,3 +42,26 @@ tile.kernel @duplicates(%g: !tile.buffer<state, 8xf32>, out %o: !tile.buffer<sta
   %3 = arith.addf %1, %2 : tensor<8xf32>
   tile.store %3, %o : tensor<8xf32>, <state, 8xf32>
 }
+
+// A sum with a product is the product's init; rows past the end load as zero.
+// CHECK-LABEL: tile.kernel @products
+// CHECK:       %[[V:.+]] = tile.load %v
+// CHECK-NOT:   arith.select
+// CHECK:       %[[SCORES:.+]] = tile.dot %[[V]], %[[V]] pairs(causal) {transpose_b}
+// CHECK:       %[[SUM:.+]] = arith.addf %[[SCORES]], %[[SCORES]]
+// CHECK:       %[[X:.+]] = tile.dot %[[SUM]], %[[V]] init(%[[V]] : tensor<8x8xf32>) pairs(causal)
+// CHECK:       tile.store %[[X]]
+tile.kernel @products(%v: !tile.buffer<token, 8xf32>, out %o: !tile.buffer<token, 8xf32>) attributes {chunk = 8 : i64, blocks = 1 : i64} {
+  %c = arith.constant 0 : index
+  %zero = arith.constant dense<0.0> : tensor<8x8xf32>
+  %0 = tile.load %v[%c] : <token, 8xf32> -> tensor<8x8xf32>
+  %1 = tile.valid %c : tensor<8xi1>
+  %2 = tile.broadcast %1 [0] : tensor<8xi1> -> tensor<8x8xi1>
+  %3 = arith.select %2, %0, %zero : tensor<8x8xi1>, tensor<8x8xf32>
+  // A restricted result takes no init.
+  %4 = tile.dot %3, %3 pairs(causal) {transpose_b} : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
+  %5 = arith.addf %4, %4 : tensor<8x8xf32>
+  %6 = tile.dot %5, %3 pairs(causal) : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
+  %7 = arith.addf %6, %3 : tensor<8x8xf32>
+  tile.store %7, %o[%c] : tensor<8x8xf32>, <token, 8xf32>
+}

@@ -152,8 +152,9 @@ def Tile_TransposeOp : Tile_PureOp<"transpose"> {
 def Tile_DotOp : Tile_PureOp<"dot"> {
   let summary = "Product of two matrices, restricted to visible pairs of tokens";
   let description = [{
-    `result[m,n] = sum_k A[m,k] B[k,n]`, A read transposed with `transpose_a`
-    (stored k x m), B with `transpose_b` (stored n x k).
+    `result[m,n] = init[m,n] + sum_k A[m,k] B[k,n]`, A read transposed with
+    `transpose_a` (stored k x m), B with `transpose_b` (stored n x k); without
+    `init` the sum starts from zero.
 
     `pairs` restricts the tokens x past matrix of the product, which is the
     result when `transpose_b` is set alone and A otherwise: entries (t, s) with
@@ -163,13 +164,18 @@ def Tile_DotOp : Tile_PureOp<"dot"> {
     (with `transpose_a`, A is stored tokens x past and its transpose is used).
 
     Constraints: (C1) operands are matrices whose sizes agree; (C2) `level` is a
-    power of two, set iff `pairs` is `level`.
+    power of two, set iff `pairs` is `level`; (C3) `init` has the result's type,
+    and the result is not the restricted matrix.
   }];
-  let arguments = (ins Tile_Tensor:$a, Tile_Tensor:$b, UnitAttr:$transpose_a, UnitAttr:$transpose_b,
+  let arguments = (ins Tile_Tensor:$a, Tile_Tensor:$b, Optional<Tile_Tensor>:$init, UnitAttr:$transpose_a, UnitAttr:$transpose_b,
                        DefaultValuedAttr<Tile_Pairs, "Pairs::all">:$pairs, DefaultValuedAttr<I64Attr, "0">:$level);
   let results = (outs Tile_Tensor:$result);
   let assemblyFormat = [{
-    $a `,` $b (`pairs` `(` $pairs^ `)`)? (`level` $level^)? attr-dict `:` type($a) `,` type($b) `->` type($result)
+    $a `,` $b (`init` `(` $init^ `:` type($init) `)`)? (`pairs` `(` $pairs^ `)`)? (`level` $level^)? attr-dict `:` type($a) `,` type($b) `->` type($result)
+  }];
+  let extraClassDeclaration = [{
+    /// True if `pairs` restricts the result, false if it restricts A.
+    bool restrictsResult() { return getTransposeB() && !getTransposeA(); }
   }];
   let hasVerifier = 1;
 }
