@@ -191,9 +191,17 @@ void checkDot(int64_t m, int64_t n, int64_t k, bool ta, bool tb, const std::stri
   attributes += ta && tb ? "{transpose_a, transpose_b}" : ta ? "{transpose_a}" : tb ? "{transpose_b}" : "";
   Case c;
   c.name = name("dot", {m, n, k}, attributes);
-  c.body = "%r0 = tile.dot %a, %b " + attributes + " : " + tensor(a, "FT") + ", " + tensor(b, "FT") + " -> " + tensor({m, n}, "FT");
+  std::string types = " : " + tensor(a, "FT") + ", " + tensor(b, "FT") + " -> " + tensor({m, n}, "FT");
+  c.body = "%r0 = tile.dot %a, %b " + attributes + types;
   c.inputs = {{a, values}, {b, randomArray(n * k)}};
   c.outputs = {{m, n}};
+  // The same sum from a tile, where the result is not the restricted matrix.
+  bool startsElsewhere = !onResult || pairs == "all";
+  if (startsElsewhere) {
+    c.body += "\n%r1 = tile.dot %a, %b init(%c : " + tensor({m, n}, "FT") + ") " + attributes + types;
+    c.inputs.push_back({{m, n}, randomArray(m * n)});
+    c.outputs.push_back({m, n});
+  }
   c.expected = [=](const std::vector<Array> &in) {
     Array out(m * n, 0.0);
     for (int64_t i = 0; i < m; ++i)
@@ -203,7 +211,12 @@ void checkDot(int64_t m, int64_t n, int64_t k, bool ta, bool tb, const std::stri
           if (counts)
             out[i * n + j] += in[0][ta ? l * m + i : i * k + l] * in[1][tb ? j * k + l : l * n + j];
         }
-    return std::vector<Array>{out};
+    if (!startsElsewhere)
+      return std::vector<Array>{out};
+    Array sum = out;
+    for (int64_t i = 0; i < m * n; ++i)
+      sum[i] += in[2][i];
+    return std::vector<Array>{out, sum};
   };
   check(c);
 }
