@@ -2,12 +2,13 @@
 #ifndef FLA_LIB_TARGET_CPU_LOWERING_H
 #define FLA_LIB_TARGET_CPU_LOWERING_H
 
-#include "Emitter.h"
+#include "../Common/Emitter.h"
 #include "Plan.h"
 
 #include "llvm/ADT/StringMap.h"
 
 namespace fla::cpu {
+using namespace codegen;
 
 /// A product of static sizes: c(m,n) = sum_k a(m,k) b(k,n) with
 /// a(m,k) = A[m*aRow + k*aColumn], b likewise, c(m,n) = C[m*cRow + n].

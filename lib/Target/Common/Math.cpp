@@ -14,7 +14,7 @@
 #include <cmath>
 #include <limits>
 
-namespace fla::cpu {
+namespace fla::codegen {
 namespace {
 
 using FCmp = arith::CmpFPredicate;
@@ -231,4 +231,4 @@ Value emitElementwise(Emitter &e, Operation *op, ValueRange operands, int64_t wi
   return e.b.create(state)->getResult(0);
 }
 
-} // namespace fla::cpu
+} // namespace fla::codegen

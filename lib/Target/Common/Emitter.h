@@ -1,11 +1,11 @@
-//===- Emitter.h - what all parts of the CPU lowering build with -*- C++ -*-===//
+//===- Emitter.h - what the lowerings to machine code build with -*- C++ -*-===//
 //
 // A thin layer over OpBuilder: loops over raw memory in vectors. A vector of
 // width one is the scalar itself, so odd sizes need no special code.
 //
 //===----------------------------------------------------------------------===//
-#ifndef FLA_LIB_TARGET_CPU_EMITTER_H
-#define FLA_LIB_TARGET_CPU_EMITTER_H
+#ifndef FLA_LIB_TARGET_COMMON_EMITTER_H
+#define FLA_LIB_TARGET_COMMON_EMITTER_H
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -14,7 +14,7 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinOps.h"
 
-namespace fla::cpu {
+namespace fla::codegen {
 using namespace mlir;
 
 /// A contiguous array in memory. Truth values take one byte each.
@@ -108,6 +108,6 @@ Value emitExp(Emitter &e, Value x);
 /// log(e^x + e^y) without overflow; -inf where both are -inf.
 Value emitLogAddExp(Emitter &e, Value x, Value y);
 
-} // namespace fla::cpu
+} // namespace fla::codegen
 
 #endif

@@ -1,7 +1,7 @@
 //===- Emitter.cpp - loops over raw memory in vectors ---------------------===//
 #include "Emitter.h"
 
-namespace fla::cpu {
+namespace fla::codegen {
 
 int64_t Emitter::bytes(Type element) {
   return isa<LLVM::LLVMPointerType>(element) ? 8 : (storage(element).getIntOrFloatBitWidth() + 7) / 8;
@@ -112,7 +112,7 @@ Value Emitter::below(Value first, int64_t width, Value limit) {
 //===----------------------------------------------------------------------===//
 
 Value Emitter::at(Value base, Value offset, Type element) {
-  return LLVM::GEPOp::create(b, loc, ptr(), storage(element), base, ArrayRef<LLVM::GEPArg>{offset});
+  return LLVM::GEPOp::create(b, loc, base.getType(), storage(element), base, ArrayRef<LLVM::GEPArg>{offset});
 }
 
 Value Emitter::load(Value address, Type element, int64_t width) {
@@ -209,4 +209,4 @@ void Emitter::when(Value condition, llvm::function_ref<void()> then, llvm::funct
     scf::IfOp::create(b, loc, condition, part(then));
 }
 
-} // namespace fla::cpu
+} // namespace fla::codegen
