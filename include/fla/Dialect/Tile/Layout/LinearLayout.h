@@ -46,10 +46,15 @@ public:
 
   /// Rows by rows: `width` neighbours along the last axis in one thread, then lanes, then warps
   /// along the later axes first, then registers for what is left; threads beyond the tile hold copies.
+  /// Lanes that the last axis does not use up go on along the axis before it. `width` is cut to the last axis.
   static LinearLayout blocked(llvm::ArrayRef<int64_t> shape, int64_t width, int64_t lanes, int64_t warps);
   /// An atom (one warp) repeated over a matrix: warps along the rows first, at most
-  /// `rowWarps` of them, the others along the columns; registers for what is left.
+  /// `rowWarps` of them, the others along the columns; registers for what is left, columns first.
+  /// Warps that find neither rows nor columns hold copies. No axis is smaller than the atom's.
   static LinearLayout tiled(llvm::ArrayRef<int64_t> shape, const LinearLayout &atom, int64_t warps, int64_t rowWarps);
+  /// The same, of any rank and with a given basis for each bit of the warp: a step of the atom's size
+  /// or a larger power of two along one axis, or zeros (the warps hold copies, as of a product's operand).
+  static LinearLayout tiled(llvm::ArrayRef<int64_t> shape, const LinearLayout &atom, const Bases &warpBits);
 
   llvm::ArrayRef<int64_t> shape() const { return sizes; }
   int64_t rank() const { return sizes.size(); }
@@ -64,11 +69,14 @@ public:
 
   /// Coordinates of the element that a thread holds in a register.
   Coordinates apply(int64_t reg, int64_t lane, int64_t warp) const;
-  /// The smallest (register, lane, warp) that holds an element, or none.
+  /// The smallest (register, lane, warp) that holds an element, the register compared first, or none.
   struct Place {
     int64_t reg, lane, warp;
   };
   std::optional<Place> invert(llvm::ArrayRef<int32_t> at) const;
+  /// The bits of the register, the lane and the warp that are zero in every place that `invert` finds:
+  /// a place holds the first copy of its element iff it has none of these bits.
+  Place copies() const;
   /// True if every element has a place.
   bool isSurjective() const;
   /// True if no element has two places.
@@ -81,7 +89,8 @@ public:
   LinearLayout select(llvm::ArrayRef<int64_t> axes) const;
   /// Axes in another order: axis i of the result is axis `order[i]` of this.
   LinearLayout transpose(llvm::ArrayRef<int64_t> order) const;
-  /// The same with register bits that hold copies removed.
+  /// The same with register bits removed that hold what lower registers of the same thread hold.
+  /// `planConversion(layout, layout.withoutCopies())` says which registers stay.
   LinearLayout withoutCopies() const;
 
   /// Elements in one run of registers 0, 1, 2, ... that neighbour along `axis` (a power of two).
@@ -104,20 +113,22 @@ enum class ConversionKind {
 
 struct Conversion {
   ConversionKind kind = ConversionKind::shared;
-  /// Kinds `identity` and `registers`: the source register of each result register. `shuffle`:
-  /// the register bits of the source are `matrix` applied to (result register, lane); see shuffleSource.
+  /// Kinds `identity` and `registers`: the source register of each result register. Else empty.
   llvm::SmallVector<int64_t> source;
 };
 
-/// The cheapest conversion; both layouts are of the same shape, `from` is surjective.
+/// The cheapest conversion; both layouts are of the same shape, `from` is surjective. A shuffle that
+/// would take more time than the pass through shared memory is not chosen.
 Conversion planConversion(const LinearLayout &from, const LinearLayout &to);
-/// For kind `shuffle`: which (register, lane) of the same warp a result (register, lane) reads.
-/// The register may depend on the lane.
+/// For kind `shuffle`: which (register, lane) of the same warp a result (register, lane) reads. Linear:
+/// the source of (r, l) is the exclusive or of those of (r, 0) and of (0, b) for each bit b of l. The register
+/// may depend on the lane, as little as possible; if each source lane is the result's own, selections suffice.
 std::pair<int64_t, int64_t> shuffleSource(const LinearLayout &from, const LinearLayout &to, int64_t reg, int64_t lane);
 
 /// Ways of the worst bank conflict (1 is none) when each lane of a warp accesses `bytes` contiguous
 /// bytes at byte address `address(lane)`, linear over F2 and given by the address of each lane bit;
-/// banks are 4 bytes wide. Accesses wider than 4 bytes are served in groups of lanes.
+/// banks are 4 bytes wide. Lanes are served in groups that move at most one word a bank: 32 banks serve
+/// 32 lanes of up to 4 bytes at once, 16 of 8, 8 of 16. Lanes that touch the same word share it.
 int64_t bankConflicts(llvm::ArrayRef<int64_t> addressOfLaneBit, int64_t bytes, int64_t banks = 32);
 
 /// A swizzle of a row-major matrix in shared memory: the chunk of `width` elements number c of
@@ -129,8 +140,9 @@ struct Swizzle {
     return row * columns + chunk * width + column % width;
   }
 };
-/// The swizzle with the fewest bank conflicts for a matrix of `rows` x `columns` elements that is
-/// written in one layout and read in another, in pieces of `width` elements.
+/// The swizzle with the fewest bank conflicts (of 32 banks) for a matrix of `rows` x `columns` elements, powers
+/// of two, that is written in one layout and read in another, in pieces of at most `width` neighbours of a row.
+/// Of equally good ones the smallest; a mask of 0 if rows need not be swizzled.
 Swizzle chooseSwizzle(int64_t rows, int64_t columns, int64_t elementBytes, int64_t width, const LinearLayout &write, const LinearLayout &read);
 
 } // namespace fla::tile
