@@ -21,7 +21,7 @@ export TORCHINDUCTOR_CACHE_DIR ?= $(BUILD)/cache/torchinductor
 export HF_HUB_OFFLINE := 1
 export PYTHONPATH := $(ROOT)/python
 
-.PHONY: help setup build demo test test-long benchmark docs format clean
+.PHONY: help setup build demo test test-long wheel benchmark docs format clean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
@@ -59,6 +59,11 @@ test-long: build ## everything, at most an hour
 benchmark: setup $(BUILD)/build.ninja ## time two operators against eager PyTorch
 	@ninja -C $(BUILD) -j $(JOBS) --quiet fla _fla
 	@$(PYTHON) benchmarks/eager_chunks.py
+
+# The static build is a folder of its own: WHEEL_BUILD, so that a rebuild takes what changed.
+WHEEL_BUILD ?= $(BUILD)/wheel
+wheel: setup ## build dist/fla_compiler-*.whl, which runs where no LLVM is, and check what it needs
+	@$(PYTHON) scripts/build_wheel.py --build-dir $(WHEEL_BUILD) --out dist --jobs $(JOBS)
 
 docs: setup ## write docs/Dialects and docs/Passes.md anew from TableGen
 	@scripts/generate-docs.sh

@@ -7,6 +7,7 @@ library's definitions. Importing this package loads neither torch nor a device.
 import importlib
 
 __version__ = "0.4.0"
+__distribution__ = "fla-compiler"  # other packages are imported as fla too, see _identity.py
 __all__ = ["lang", "knobs", "compilations"]
 
 

@@ -12,9 +12,12 @@ import sysconfig
 from functools import lru_cache
 from pathlib import Path
 
-from . import knobs
+from . import _shim, knobs
+from ._identity import require
 
-__all__ = ["native", "definitions_folder", "CompilerMissing"]
+__all__ = ["native", "library_path", "definitions_folder", "CompilerMissing"]
+
+require()
 
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parent.parent
@@ -42,25 +45,40 @@ def _first(name: str, also: list[Path] = ()) -> Path:
                           "FLA_LIBRARY at the libfla.so to use")
 
 
-def _library() -> Path:
+def library_path() -> Path:
+    """The libfla.so to open. Raises CompilerMissing."""
     chosen = knobs.get("library")
     if chosen and Path(chosen).is_file():
         return Path(chosen)
     return _first("libfla.so")
 
 
+def _binding() -> Path:
+    """The module `_fla` for this Python, built now if the package brings none."""
+    name = "_fla" + sysconfig.get_config_var("EXT_SUFFIX")
+    try:
+        return _first(name, also=[_PACKAGE])
+    except CompilerMissing as missing:
+        if not (_PACKAGE / "native").is_dir():
+            raise
+        try:
+            return _shim.build()
+        except _shim.CannotBuild as why:
+            raise CompilerMissing(f"{missing}; building {name} here: {why}") from None
+
+
 @lru_cache(maxsize=None)
 def native():
     """The module `_fla`, with libfla open. Raises CompilerMissing."""
-    path = _first("_fla" + sysconfig.get_config_var("EXT_SUFFIX"), also=[_PACKAGE])
+    path = _binding()
     spec = importlib.util.spec_from_file_location("fla._fla", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     try:
-        module.open(str(_library()))
+        module.open(str(library_path()))
     except RuntimeError as error:
-        raise CompilerMissing(f"expected to open {_library()}, got: {error}") from None
+        raise CompilerMissing(f"expected to open {library_path()}, got: {error}") from None
     return module
 
 

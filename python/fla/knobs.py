@@ -10,7 +10,7 @@ import contextlib
 import os
 from dataclasses import dataclass
 
-__all__ = ["Knob", "ROWS", "get", "override"]
+__all__ = ["Knob", "ROWS", "get", "override", "cache_directory"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +56,9 @@ def override(**values: str):
     finally:
         _OVERRIDES.clear()
         _OVERRIDES.update(before)
+
+
+def cache_directory() -> str:
+    """Where compiled code is kept: FLA_CACHE_DIR, else ``fla`` in the user's cache, as libfla has it."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.environ.get("FLA_CACHE_DIR") or os.path.join(base, "fla")

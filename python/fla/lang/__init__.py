@@ -14,6 +14,10 @@ Tensors are [B, T, H, K], scalars [B, T, H], states [N, H, K, V]; gates are
 natural logarithms.
 """
 
+from .._identity import require as _require
+
+_require()
+
 from .annotations import Param, Scalar, State, Static, Vec
 from .dimensions import dims
 from .errors import DefinitionError

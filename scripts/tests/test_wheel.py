@@ -1,0 +1,235 @@
+"""The wheel of `make wheel`: what is in it, and that it works with LLVM hidden.
+
+It is installed into empty virtual environments, which borrow torch and numpy from
+the environment of the tests. Without a wheel in dist/ these tests are skipped.
+"""
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WHEELS = sorted((ROOT / "dist").glob("fla_compiler-*.whl"), key=os.path.getmtime)
+pytestmark = [pytest.mark.long,
+              pytest.mark.skipif(not WHEELS, reason="there is no dist/fla_compiler-*.whl; make wheel builds it")]
+PEERS = ("flash-linear-attention", "fla-core")
+
+# Hides every file of LLVM and MLIR from one process and its children.
+HIDDEN = """
+for folder in /usr/lib/llvm-*; do mount -t tmpfs none $folder; done
+for file in $(find /usr/lib /lib -xdev -name 'libLLVM*.so*' -o -xdev -name 'libMLIR*.so*' | xargs -r realpath | sort -u); do
+  [ -f "$file" ] && mount --bind /dev/null "$file"
+done
+exec "$@"
+"""
+
+STEP = """
+import torch, fla
+from fla.lang import State, Vec, Scalar, recurrence, exp, outer
+@recurrence
+def rule(S: State["K", "V"], q: Vec["K"], k: Vec["K"], v: Vec["V"], g: Scalar, beta: Scalar):
+    S = exp(g) * S
+    S = S + outer(k, beta * (v - S.T @ k))
+    return S, S.T @ q
+torch.manual_seed(0)
+q, k, v = (torch.randn(1, 70, 2, 16) for _ in range(3))
+k = torch.nn.functional.normalize(k, dim=-1)
+g, beta = -torch.rand(1, 70, 2), torch.rand(1, 70, 2)
+inputs = [x.requires_grad_() for x in (q, k, v, g, beta)]
+"""
+
+FORWARD_AND_BACKWARD = STEP + """
+def loop(q, k, v, g, beta):
+    S, rows = torch.zeros(1, 2, 16, 16, dtype=q.dtype), []
+    for t in range(q.shape[1]):
+        S = g[:, t].exp()[..., None, None] * S
+        fresh = beta[:, t, :, None] * (v[:, t] - torch.einsum("bhkv,bhk->bhv", S, k[:, t]))
+        S = S + k[:, t, :, :, None] * fresh[:, :, None]
+        rows.append(torch.einsum("bhkv,bhk->bhv", S, q[:, t]))
+    return torch.stack(rows, 1)
+def results(function, inputs):
+    o = function(*inputs)
+    return [o, *torch.autograd.grad((o * torch.arange(16)).sum(), inputs)]
+exact = results(loop, [x.detach().double().requires_grad_() for x in inputs])
+for got, want in zip(results(lambda *x: rule(*x)[0], inputs), exact):
+    assert (got.double() - want).norm() <= 3e-5 * want.norm(), (got.double() - want).norm() / want.norm()
+maps = open("/proc/self/maps").read()
+assert "libLLVM" not in maps and "libMLIR" not in maps, "LLVM is loaded"
+assert "/fla/libfla.so" in maps
+print("right", fla.__file__)
+"""
+
+
+def run(command, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
+
+
+def pip(environment: Path, *words) -> None:
+    done = run([sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", environment / "bin" / "python", *words])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def python(environment: Path, code: str, hidden: bool = False, **variables) -> subprocess.CompletedProcess:
+    """Runs code with a nearly empty environment, at will with LLVM hidden."""
+    command = [environment / "bin" / "python", "-c", code]
+    if hidden:
+        command = ["unshare", "-m", "sh", "-c", HIDDEN, "sh", *command]
+    clean = {"PATH": f"{environment}/bin:/usr/bin:/bin:/usr/sbin:/sbin", "FLA_CACHE_DIR": str(environment / "cache"),
+             "HOME": str(environment)}
+    return run(command, env={**clean, **variables}, cwd=environment)
+
+
+def works(environment: Path, **options) -> None:
+    done = python(environment, FORWARD_AND_BACKWARD, **options)
+    assert done.returncode == 0 and f"right {environment}" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.fixture
+def empty(tmp_path) -> Path:
+    """A virtual environment with torch and numpy and without fla."""
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    packages = environment / "lib" / version / "site-packages"
+    (packages / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return environment
+
+
+@pytest.fixture
+def installed(empty) -> Path:
+    pip(empty, "install", "--no-index", "--no-deps", WHEELS[-1])
+    return empty
+
+
+def test_contents():
+    assert WHEELS[-1].stat().st_size < 40 * 1024 * 1024
+    name = re.fullmatch(r"fla_compiler-(\d+)\.(\d+)\.\d+-py3-none-manylinux_2_(\d+)_x86_64.whl", WHEELS[-1].name)
+    assert name and (int(name[1]), int(name[2])) >= (0, 4) and int(name[3]) <= 35, WHEELS[-1].name
+    with zipfile.ZipFile(WHEELS[-1]) as archive:
+        files = set(archive.namelist())
+    models = {f"fla/definitions/{path.name}" for path in (ROOT / "lib" / "Models").glob("*.mlir")}
+    assert models <= files and "fla/libfla.so" in files and "fla/NOTICE.txt" in files
+    assert "fla/_fla.cpython-311-x86_64-linux-gnu.so" in files
+    assert {f"fla/{path.relative_to(ROOT / 'python' / 'fla')}" for path in (ROOT / "python" / "fla").rglob("*.py")} <= files
+
+
+def test_forward_and_backward_with_llvm_hidden(installed):
+    if run(["unshare", "-m", "true"]).returncode != 0:
+        pytest.skip("unshare -m is not permitted, so LLVM cannot be hidden")
+    works(installed, hidden=True)
+
+
+def test_only_the_c_api_is_visible(installed):
+    library = next(installed.glob("lib/*/site-packages/fla/libfla.so"))
+    shown = run(["nm", "-D", "--defined-only", library]).stdout.split()[2::3]
+    assert shown and all(name.startswith("fla_") for name in shown), shown
+
+
+def test_the_tools(installed):
+    definition = ROOT / "lib" / "Models" / "gla.mlir"
+    clean = {"PATH": "/usr/bin:/bin", "HOME": str(installed), "FLA_CACHE_DIR": str(installed / "cache")}
+    opt = run([installed / "bin" / "fla-opt", definition, "--fla-compile=until=chunk"], env=clean)
+    assert "chunk.program" in opt.stdout, opt.stderr
+    made = run([installed / "bin" / "fla-translate", "--fla-to-object", definition, "-o", installed / "gla.o"], env=clean)
+    assert made.returncode == 0 and (installed / "gla.o").read_bytes()[:4] == b"\x7fELF" and (installed / "gla.h").exists(), made.stderr
+    check = run([installed / "bin" / "fla-check", "--quick", "--json", "--dims=K:8,V:8", definition], env=clean)
+    assert check.returncode == 0 and all(row["pass"] for row in json.loads(check.stdout)), check.stderr
+    wrong = run([installed / "bin" / "fla-check", "/nowhere.mlir"], env=clean)
+    assert wrong.returncode == 2 and "/nowhere.mlir" in wrong.stderr
+
+
+def test_a_python_without_a_module_builds_it_once(installed):
+    if shutil.which("c++") is None:
+        pytest.skip("there is no C++ compiler")
+    for module in installed.glob("lib/*/site-packages/fla/_fla.*.so"):
+        module.unlink()
+    works(installed)
+    built = list((installed / "cache").glob("binding-*/_fla.*.so"))
+    assert len(built) == 1
+    before = built[0].stat().st_mtime_ns
+    works(installed, PATH="/nowhere")
+    assert built[0].stat().st_mtime_ns == before
+    done = python(installed, "from fla._native import native; native()", PATH="/nowhere", FLA_CACHE_DIR=str(installed / "other"))
+    assert "CompilerMissing" in done.stderr and "expected a C++ compiler" in done.stderr
+
+
+def test_names_and_versions(installed):
+    done = python(installed, "import importlib.metadata as m, fla; print(m.version('fla-compiler'), fla.__version__)\n"
+                             "m.version('flash-linear-attention')")
+    version = WHEELS[-1].name.split("-")[1]
+    assert done.stdout.split() == [version, version] and "PackageNotFoundError" in done.stderr
+
+
+def test_two_processes_with_a_cold_cache(installed):
+    code = STEP + "import hashlib\nprint(hashlib.sha256(rule(*(x.detach() for x in inputs))[0].numpy().tobytes()).hexdigest())"
+    command = [str(installed / "bin" / "python"), "-c", code]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(installed), "FLA_CACHE_DIR": str(installed / "cold")}
+    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = {process.communicate()[0] for process in both}
+    assert len(printed) == 1 and len(printed.pop().strip()) == 64
+    assert [path.suffix for path in (installed / "cold").iterdir()] == [".flaobj"]
+
+
+# ---- flash-linear-attention and fla-core, which are imported as fla too ----
+
+@pytest.fixture(scope="module")
+def peers(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("peers")
+    done = run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", folder, *PEERS])
+    if done.returncode != 0:
+        pytest.skip(f"no package index gives {' and '.join(PEERS)}: {done.stderr.strip().splitlines()[-1]}")
+    return sorted(folder.iterdir())
+
+
+def refusal(environment: Path, code: str) -> str:
+    done = python(environment, code)
+    assert done.returncode != 0 and "ImportError: expected the package fla of fla-compiler" in done.stderr, done.stderr
+    return done.stderr
+
+
+def follow(environment: Path, text: str) -> None:
+    """Does what the message says for this package."""
+    commands = re.findall(r"^  pip (.*)$", text, re.M)[:2]
+    assert commands == ["uninstall -y flash-linear-attention fla-core", "install --force-reinstall --no-deps fla-compiler"]
+    pip(environment, *commands[0].split())
+    pip(environment, *commands[1].replace("fla-compiler", str(WHEELS[-1])).split(), "--no-index")
+
+
+def test_theirs_installed_after_ours(installed, peers):
+    pip(installed, "install", "--no-deps", "--no-index", *peers)
+    refusal(installed, "from fla._native import native")
+    follow(installed, refusal(installed, "import fla.lang"))
+    works(installed)
+
+
+def test_ours_installed_after_theirs(empty, peers):
+    pip(empty, "install", "--no-deps", "--no-index", *peers)
+    pip(empty, "install", "--no-deps", "--no-index", WHEELS[-1])
+    works(empty)
+    pip(empty, "uninstall", "-y", *PEERS)  # takes fla/__init__.py along
+    text = refusal(empty, "import fla.lang")
+    assert "a folder without an __init__.py" in text
+    follow(empty, text)
+    works(empty)
+
+
+def test_theirs_come_back(installed, peers):
+    pip(installed, "install", "--no-deps", "--no-index", *peers)
+    commands = re.findall(r"^  pip (.*)$", refusal(installed, "import fla.lang"), re.M)[2:]
+    assert commands == ["uninstall -y fla-compiler flash-linear-attention fla-core", "install flash-linear-attention"]
+    pip(installed, *commands[0].split())
+    assert python(installed, "import fla").returncode != 0
+
+
+def test_the_environment_of_the_tests_is_left_alone():
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("fla-compiler")
