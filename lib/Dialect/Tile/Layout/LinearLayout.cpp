@@ -202,6 +202,11 @@ int64_t LinearLayout::contiguous(int64_t axis) const {
   int64_t run = 0;
   while (run < int64_t(registers.size()) && registers[run] == unit(rank(), axis, run))
     ++run;
+  // A run starts at a multiple of its length: nothing else may move inside it.
+  auto movesInside = [&](const Coordinates &basis) { return basis[axis] & ((int32_t(1) << run) - 1); };
+  auto others = [&] { return concat<const Coordinates>(ArrayRef(registers).drop_front(run), lanes, warps); };
+  while (any_of(others(), movesInside))
+    --run;
   return int64_t(1) << run;
 }
 
