@@ -7,6 +7,8 @@
 //===----------------------------------------------------------------------===//
 #include "fla/Dialect/Tile/Layout/LinearLayout.h"
 
+#include "llvm/ADT/StringRef.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <map>
