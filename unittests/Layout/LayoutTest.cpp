@@ -569,6 +569,8 @@ void swizzles() {
   Swizzle swizzle = chooseSwizzle(64, 64, 2, 8, wide, left);
   check(swizzle.width == 8 && swizzle.mask == 7 && swizzle.shift == 0, "rows of 128 bytes: the swizzle of 128 bytes");
   check(countAccesses(left, {8, 0, 0}, 64, 2) == 8 * countAccesses(left, swizzle, 64, 2), "which saves 8 ways");
+  Swizzle none = chooseSwizzle(64, 64, 2, 8, wide, wide);
+  check(none.width == 8 && none.mask == 0 && none.shift == 0, "accesses by whole rows need no swizzle");
   // Rows of 64 bytes: two rows share the 32 banks, so the second bit of the row counts.
   Swizzle narrow = chooseSwizzle(64, 32, 2, 8, LinearLayout::blocked({64, 32}, 8, 32, 4), LinearLayout::tiled({64, 32}, mmaLeft(), 4, 4));
   check(narrow.mask == 3 && narrow.shift == 1, "rows of 64 bytes: the swizzle of 64 bytes");

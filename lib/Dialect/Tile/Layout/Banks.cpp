@@ -41,14 +41,12 @@ int64_t bankConflicts(ArrayRef<int64_t> addressOfLaneBit, int64_t bytes, int64_t
   // One group of lanes moves at most one word a bank; groups are runs of lanes.
   size_t groupBits = Log2_64(std::max<int64_t>(banks * kWordBytes / std::max(bytes, kWordBytes), 1));
   f2::Span words, hit;
-  auto touch = [&](uint64_t word) {
-    words.insert(word);
-    hit.insert(word & (banks - 1));
-  };
-  for (int64_t address : addressOfLaneBit.take_front(groupBits))
-    touch(address / kWordBytes);
-  for (int64_t word = 1; word < bytes / kWordBytes; word *= 2)
-    touch(word);
+  // The words inside one access are in banks of their own, whatever the lane.
+  for (uint64_t address : addressOfLaneBit.take_front(groupBits)) {
+    assert(address % bytes == 0 && "expected aligned accesses");
+    words.insert(address / kWordBytes);
+    hit.insert(address / kWordBytes % banks);
+  }
   return int64_t(1) << (words.rank() - hit.rank());
 }
 

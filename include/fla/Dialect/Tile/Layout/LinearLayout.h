@@ -126,7 +126,7 @@ Conversion planConversion(const LinearLayout &from, const LinearLayout &to);
 std::pair<int64_t, int64_t> shuffleSource(const LinearLayout &from, const LinearLayout &to, int64_t reg, int64_t lane);
 
 /// Ways of the worst bank conflict (1 is none) when each lane of a warp accesses `bytes` contiguous
-/// bytes at byte address `address(lane)`, linear over F2 and given by the address of each lane bit;
+/// bytes at byte address `address(lane)`, a multiple of `bytes`, linear over F2 and given by the address of each lane bit;
 /// banks are 4 bytes wide. Lanes are served in groups that move at most one word a bank: 32 banks serve
 /// 32 lanes of up to 4 bytes at once, 16 of 8, 8 of 16. Lanes that touch the same word share it.
 int64_t bankConflicts(llvm::ArrayRef<int64_t> addressOfLaneBit, int64_t bytes, int64_t banks = 32);
