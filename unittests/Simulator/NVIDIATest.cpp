@@ -1,0 +1,3 @@
+#include "Harness.h"
+void fla::sim::test::testNVIDIA() {}
+void fla::sim::test::testAMD() {}
