@@ -44,5 +44,9 @@ std::string cacheDirectory() {
 int64_t cacheBytes() { return number("FLA_CACHE_MB", 512, 0) * 1024 * 1024; }
 int64_t numThreads() { return number("FLA_NUM_THREADS", processors(), 1); }
 std::string dumpDirectory() { return text("FLA_DUMP_DIR"); }
+std::string cudaHome() { return text("CUDA_HOME"); }
+std::string cudaDriver() { return text("FLA_CUDA_DRIVER"); }
+std::string hipDriver() { return text("FLA_HIP_DRIVER"); }
+bool checkOffsets() { return number("FLA_CHECK_OFFSETS", 0, 0) != 0; }
 
 } // namespace fla::knobs

@@ -8,6 +8,11 @@
 // | FLA_CACHE_MB     | 512                 | size above which old entries are removed     |
 // | FLA_NUM_THREADS  | all of this process | threads of a launch that does not name any   |
 // | FLA_DUMP_DIR     | (none)              | folder that receives the IR of every phase   |
+// | CUDA_HOME        | (none)              | a CUDA toolkit, whose bin/ptxas comes first  |
+// | FLA_CUDA_DRIVER  | libcuda.so.1        | path of NVIDIA's driver library              |
+// | FLA_HIP_DRIVER   | libamdhip64.so      | path of AMD's HIP runtime                    |
+// | FLA_CHECK_OFFSETS| 0                   | 1: wait for and check the values of a GPU    |
+// |                  |                     | call's cu_seqlens (not while capturing)      |
 //
 // Read afresh at each call, so that a test can change them. Nothing else in the
 // project calls getenv.
@@ -31,6 +36,14 @@ int64_t cacheBytes();
 int64_t numThreads();
 /// FLA_DUMP_DIR; empty for none.
 std::string dumpDirectory();
+/// CUDA_HOME; empty for none.
+std::string cudaHome();
+/// FLA_CUDA_DRIVER; empty for the system's.
+std::string cudaDriver();
+/// FLA_HIP_DRIVER; empty for the system's.
+std::string hipDriver();
+/// FLA_CHECK_OFFSETS.
+bool checkOffsets();
 
 } // namespace fla::knobs
 

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "fla/Dialect/Tile/IR/Tile.h"
+#include "fla/Support/CrashGuard.h"
 #include "fla/Target/CPU/CPU.h"
 
 #include "mlir/Pass/PassManager.h"
@@ -16,7 +17,6 @@
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
-#include "llvm/Support/CrashRecoveryContext.h"
 #include "llvm/Support/SmallVectorMemoryBuffer.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
@@ -67,36 +67,6 @@ static std::unique_ptr<llvm::TargetMachine> createTargetMachine(std::string &err
                                                                           llvm::Reloc::PIC_, std::nullopt,
                                                                           llvm::CodeGenOptLevel::Default, /*JIT=*/false));
 }
-
-namespace {
-/// Runs code in which LLVM may call abort(): a fatal error returns false. The
-/// signal handlers exist only meanwhile, whatever number of threads compile.
-class CrashGuard {
-public:
-  CrashGuard() {
-    std::lock_guard lock(mutex());
-    if (users()++ == 0)
-      llvm::CrashRecoveryContext::Enable();
-  }
-  ~CrashGuard() {
-    std::lock_guard lock(mutex());
-    if (--users() == 0)
-      llvm::CrashRecoveryContext::Disable();
-  }
-  bool run(llvm::function_ref<void()> work) { return context.RunSafely(work); }
-
-private:
-  static std::mutex &mutex() {
-    static std::mutex m;
-    return m;
-  }
-  static int &users() {
-    static int count = 0;
-    return count;
-  }
-  llvm::CrashRecoveryContext context;
-};
-} // namespace
 
 static FailureOr<std::unique_ptr<llvm::Module>> translate(ModuleOp module, llvm::LLVMContext &context, std::vector<KernelInfo> &kernels) {
   OwningOpRef<ModuleOp> copy = module.clone();
@@ -178,7 +148,7 @@ static LogicalResult compile(ModuleOp module, std::vector<KernelInfo> &kernels,
     (void)context.release();
     (void)code.release();
     (void)machine.release();
-    return module.emitError("the code generator of LLVM failed on this module");
+    return module.emitError() << "the code generator of LLVM failed on this module" << (guard.reason().empty() ? "" : ": ") << guard.reason();
   }
   if (!done)
     return module.emitError() << "expected an object file from the code generator" << (problem.empty() ? "" : ": ") << problem;

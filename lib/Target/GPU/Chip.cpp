@@ -13,7 +13,6 @@
 #include "fla/Target/GPU/Chip.h"
 
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
@@ -80,8 +79,12 @@ const Chip *findChip(llvm::StringRef name) {
   return found == std::end(kChips) ? nullptr : found;
 }
 
-std::string chipNames() {
-  return llvm::join(llvm::map_range(kChips, [](const Chip &chip) { return chip.name; }), ", ");
+std::string chipNames(std::optional<Vendor> vendor) {
+  std::string names;
+  for (const Chip &chip : kChips)
+    if (!vendor || chip.vendor == *vendor)
+      names += (names.empty() ? "" : ", ") + chip.name.str();
+  return names;
 }
 
 int64_t residentBlocks(const Chip &chip, const Footprint &footprint) {

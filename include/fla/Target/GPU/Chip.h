@@ -25,6 +25,7 @@
 
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
+#include <optional>
 #include <string>
 
 namespace fla::gpu {
@@ -77,8 +78,8 @@ const Chip *findChip(llvm::StringRef name);
 /// Every chip, NVIDIA's first.
 llvm::ArrayRef<Chip> allChips();
 
-/// "sm_80, sm_86, ...", for diagnostics.
-std::string chipNames();
+/// "sm_80, sm_86, ...", for diagnostics; of one vendor if named.
+std::string chipNames(std::optional<Vendor> vendor = std::nullopt);
 
 /// What a compiled kernel needs of a unit.
 struct Footprint {
