@@ -57,7 +57,8 @@ FLA_EXPORT void fla_string_free(char *text);
 
 /** Runs the compiler up to the end of a phase and returns the IR.
  *  `options` is a JSON object; every key is optional:
- *    "target" "cpu", "dims" {"K":128,...}, "dtype" "f32", "dtypes" {"q":"bf16",...},
+ *    "target" "cpu"|"cuda:sm_90"|"hip:gfx942"|..., "precision" "ieee"|"tf32" (how a GPU
+ *    multiplies fp32: exactly, or rounded to TF32), "dims" {"K":128,...}, "dtype" "f32", "dtypes" {"q":"bf16",...},
  *    "form" "chunk"|"recurrent", "direction" "forward"|"backward"|"both",
  *    "absent" ["gv",...] (inputs that take their default), "chunk" 64,
  *    "blocks" 1 (the grid cuts the columns into at most so many parts, where the
@@ -68,7 +69,8 @@ FLA_EXPORT char *fla_phase(const char *source, const char *options);
 
 /** Compiles `source` (MLIR text with one definition, or naming it by "entry").
  *  Takes the options of fla_phase; "direction" is "forward" or "backward".
- *  Looks in the on-disk cache first. NULL on failure. */
+ *  Looks in the on-disk cache first. Compiling for a GPU needs neither one nor its
+ *  driver. NULL on failure. */
 FLA_EXPORT FlaProgram *fla_compile(const char *source, const char *options);
 FLA_EXPORT void fla_program_free(FlaProgram *program);
 
@@ -80,12 +82,25 @@ FLA_EXPORT void fla_program_free(FlaProgram *program);
  *  them. A d_input of a per-token input is [batch, time, H, ...] for all H heads
  *  of the launch (the caller sums a group); of a param it is [sequence, H, ...].
  *  A "partial" one has a leading axis of blocks in its shape, which the caller sums;
- *  several whose names differ after an '@' only are pieces that the caller adds. */
+ *  several whose names differ after an '@' only are pieces that the caller adds.
+ *  A program for a GPU also has "target":"cuda:sm_90", "format":"ptx" and "kernels":
+ *  [{"name":..., "threads":128, "shared":65536, "chunk":64, "blocks":1,
+ *   "over_chunks":false, "args":[0, 1, ...]}, ...]. */
 FLA_EXPORT const char *fla_program_manifest(const FlaProgram *program);
 
-/** Runs a program on tensors in the manifest's order. 0 on success. */
+/** Runs a program for the CPU on tensors in the manifest's order. 0 on success. */
 FLA_EXPORT int fla_run(const FlaProgram *program, const FlaTensor *tensors, int64_t num_tensors,
                        const FlaShape *shape, int64_t num_threads);
+
+/** Launches a program for a GPU on a stream of a device and returns without waiting:
+ *  no synchronisation, no allocation on the device, nothing of it is read; it can be
+ *  captured in a graph once the program has run on the device. All data, `cu_seqlens`
+ *  (int64) included, are device pointers, values are one double on the device. `device`
+ *  is the driver's ordinal, `stream` a CUstream or hipStream_t of the context that is
+ *  current, or of the device's primary context when none of that device is. Kernels
+ *  are loaded once a context; the driver is opened at the first call. 0 on success. */
+FLA_EXPORT int fla_run_on_device(const FlaProgram *program, const FlaTensor *tensors, int64_t num_tensors,
+                                 const FlaShape *shape, int64_t device, void *stream);
 
 /** The facts of a definition as JSON: arguments (name, role, kind, dims, attributes),
  *  states, outputs, and after normalisation its class. NULL on failure. */

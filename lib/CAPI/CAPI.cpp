@@ -90,8 +90,21 @@ static llvm::Error checkCall(const Program &program, const FlaTensor *tensors, i
   return llvm::Error::success();
 }
 
+static int64_t groupOf(const FlaTensor &tensor, int64_t heads) {
+  int64_t group = tensor.heads > 0 ? heads / tensor.heads : 1;
+  return group > 0 ? group : 1;
+}
+
+static runtime::Buffer bufferOf(const FlaTensor &t, int64_t heads) {
+  return {t.data, t.stride_batch, t.stride_token, t.stride_head, groupOf(t, heads)};
+}
+
 int fla_run(const FlaProgram *handle, const FlaTensor *tensors, int64_t numTensors, const FlaShape *given, int64_t numThreads) {
   const Program &program = *handle->program;
+  if (program.device) {
+    lastError = "expected a program for the CPU, got one for '" + program.device->target() + "'; it runs with fla_run_on_device";
+    return 1;
+  }
   if (llvm::Error error = checkCall(program, tensors, numTensors, given)) {
     fail(std::move(error));
     return 1;
@@ -103,15 +116,33 @@ int fla_run(const FlaProgram *handle, const FlaTensor *tensors, int64_t numTenso
   }
   for (const Call &call : program.calls) {
     std::vector<runtime::Buffer> buffers;
-    for (int64_t index : call.arguments) {
-      const FlaTensor &t = tensors[index];
-      int64_t group = t.heads > 0 ? given->heads / t.heads : 1;
-      buffers.push_back({t.data, t.stride_batch, t.stride_token, t.stride_head, group > 0 ? group : 1});
-    }
+    for (int64_t index : call.arguments)
+      buffers.push_back(bufferOf(tensors[index], given->heads));
     if (!runtime::launch(call.kernel, buffers.data(), shape, numThreads)) {
       lastError = "no memory for the workspace of a kernel";
       return 1;
     }
+  }
+  return 0;
+}
+
+int fla_run_on_device(const FlaProgram *handle, const FlaTensor *tensors, int64_t numTensors, const FlaShape *given, int64_t device, void *stream) {
+  const Program &program = *handle->program;
+  if (!program.device) {
+    lastError = "expected a program for a GPU (target cuda:... or hip:...), got one for the CPU; it runs with fla_run";
+    return 1;
+  }
+  if (llvm::Error error = checkCall(program, tensors, numTensors, given)) {
+    fail(std::move(error));
+    return 1;
+  }
+  llvm::SmallVector<runtime::Buffer, 32> buffers;
+  for (int64_t i = 0; i < numTensors; ++i)
+    buffers.push_back(bufferOf(tensors[i], given->heads));
+  runtime::Shape shape{given->batch, given->tokens, given->heads, given->num_sequences, given->cu_seqlens};
+  if (llvm::Error error = program.device->run(buffers, shape, device, stream)) {
+    fail(std::move(error));
+    return 1;
   }
   return 0;
 }

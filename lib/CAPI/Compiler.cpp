@@ -4,6 +4,7 @@
 #include "fla/Dialect/Tile/IR/Tile.h"
 #include "fla/Runtime/Cache.h"
 #include "fla/Target/CPU/CPU.h"
+#include "fla/Target/GPU/GPU.h"
 #include <atomic>
 
 using namespace mlir;
@@ -24,7 +25,8 @@ namespace {
 class ManifestBuilder {
 public:
   explicit ManifestBuilder(ModuleOp module);
-  Object finish(StringRef name, const cpu::ObjectCode &code);
+  /// The manifest; `kernels` gets the arguments of each of its rows.
+  Object finish(StringRef name, Array kernels);
 
 private:
   struct Argument {
@@ -69,8 +71,8 @@ static std::string typeName(Type type) {
   return text;
 }
 
-Object ManifestBuilder::finish(StringRef name, const cpu::ObjectCode &code) {
-  Array args, kernels;
+Object ManifestBuilder::finish(StringRef name, Array kernels) {
+  Array args;
   for (const Argument &argument : arguments) {
     bool isTemporary = argument.written && argument.read;
     args.push_back(Object{{"name", argument.name},
@@ -81,19 +83,70 @@ Object ManifestBuilder::finish(StringRef name, const cpu::ObjectCode &code) {
                           {"partial", argument.partial},
                           {"output", argument.written && !isTemporary}});
   }
+  for (llvm::json::Value &value : kernels) {
+    Object &kernel = *value.getAsObject();
+    kernel["args"] = std::move(kernelArguments[kernel.getString("name").value_or("")]);
+  }
+  return Object{{"name", name}, {"chunk", chunk}, {"args", std::move(args)}, {"kernels", std::move(kernels)}};
+}
+
+static Array describeKernels(const cpu::ObjectCode &code) {
+  Array kernels;
   for (const cpu::KernelInfo &info : code.kernels)
+    kernels.push_back(Object{
+        {"name", info.name}, {"chunk", info.chunk}, {"blocks", info.blocks}, {"over_chunks", info.overChunks}, {"workspace", info.workspaceBytes}});
+  return kernels;
+}
+
+static Array describeKernels(const gpu::DeviceCode &code) {
+  Array kernels;
+  for (const gpu::KernelInfo &info : code.kernels)
     kernels.push_back(Object{{"name", info.name},
                              {"chunk", info.chunk},
                              {"blocks", info.blocks},
                              {"over_chunks", info.overChunks},
-                             {"workspace", info.workspaceBytes},
-                             {"args", std::move(kernelArguments[info.name])}});
-  return Object{{"name", name}, {"chunk", chunk}, {"args", std::move(args)}, {"kernels", std::move(kernels)}};
+                             {"threads", info.threads},
+                             {"shared", info.shared}});
+  return kernels;
 }
 
 //===----------------------------------------------------------------------===//
 // Compiling and loading
 //===----------------------------------------------------------------------===//
+
+static gpu::DeviceCompiler deviceCompiler = nullptr;
+void gpu::registerDeviceCompiler(DeviceCompiler compiler) { deviceCompiler = compiler; }
+
+/// "cuda:sm_90" as (cuda, sm_90); nothing for the host's processor.
+static std::pair<StringRef, StringRef> splitTarget(StringRef target) {
+  return target == "cpu" ? std::pair(StringRef(), StringRef()) : target.split(':');
+}
+
+static LogicalResult compileForHost(ModuleOp module, StringRef name, runtime::CacheEntry &entry) {
+  ManifestBuilder manifest(module);
+  auto code = cpu::compileToObject(module);
+  if (failed(code))
+    return failure();
+  entry.manifest = llvm::formatv("{0}", llvm::json::Value(manifest.finish(name, describeKernels(*code))));
+  entry.object = std::move(code->object);
+  return success();
+}
+
+static LogicalResult compileForDevice(ModuleOp module, StringRef name, const CompileOptions &options, runtime::CacheEntry &entry) {
+  if (!deviceCompiler)
+    return module.emitError() << "expected the target 'cpu', got '" << options.target << "': this build has no back end for GPUs";
+  ManifestBuilder manifest(module);
+  module->setAttr("fla.precision", StringAttr::get(module.getContext(), options.precision));
+  auto code = deviceCompiler(module, splitTarget(options.target).second);
+  if (failed(code))
+    return failure();
+  Object root = manifest.finish(name, describeKernels(*code));
+  root["target"] = options.target;
+  root["format"] = code->format;
+  entry.manifest = llvm::formatv("{0}", llvm::json::Value(std::move(root)));
+  entry.object = std::move(code->bytes);
+  return success();
+}
 
 static llvm::Expected<runtime::CacheEntry> compileFresh(StringRef text, const CompileOptions &given) {
   CompileOptions options = given;
@@ -112,13 +165,7 @@ static llvm::Expected<runtime::CacheEntry> compileFresh(StringRef text, const Co
   llvm::Error error = (*source)->run([&]() -> LogicalResult {
     if (failed(runPhases(module, options)))
       return failure();
-    ManifestBuilder manifest(module);
-    auto code = cpu::compileToObject(module);
-    if (failed(code))
-      return failure();
-    entry.manifest = llvm::formatv("{0}", llvm::json::Value(manifest.finish(name, *code)));
-    entry.object = std::move(code->object);
-    return success();
+    return options.target == "cpu" ? compileForHost(module, name, entry) : compileForDevice(module, name, options, entry);
   });
   if (error)
     return std::move(error);
@@ -126,35 +173,63 @@ static llvm::Expected<runtime::CacheEntry> compileFresh(StringRef text, const Co
   return entry;
 }
 
+static std::vector<int64_t> argumentsOf(const Object &kernel) {
+  std::vector<int64_t> indices;
+  if (const Array *arguments = kernel.getArray("args"))
+    for (const llvm::json::Value &index : *arguments)
+      indices.push_back(index.getAsInteger().value_or(0));
+  return indices;
+}
+
+static llvm::Error loadForHost(Program &program, StringRef object, const Array &kernels) {
+  auto code = runtime::LoadedObject::load(object);
+  if (!code)
+    return code.takeError();
+  program.code = std::move(*code);
+  for (const llvm::json::Value &value : kernels) {
+    const Object &info = *value.getAsObject();
+    auto function = program.code->lookup(info.getString("name").value_or(""));
+    if (!function)
+      return function.takeError();
+    runtime::Kernel kernel{*function, info.getInteger("chunk").value_or(1), info.getInteger("blocks").value_or(1),
+                           info.getBoolean("over_chunks").value_or(false), info.getInteger("workspace").value_or(0)};
+    program.calls.push_back({kernel, argumentsOf(info)});
+  }
+  return llvm::Error::success();
+}
+
+/// No driver is asked yet: a program compiles where there is no device.
+static void loadForDevice(Program &program, std::string bytes, StringRef target, StringRef format, const Array &kernels) {
+  std::vector<runtime::DeviceKernel> all;
+  for (const llvm::json::Value &value : kernels) {
+    const Object &info = *value.getAsObject();
+    all.push_back({info.getString("name").value_or("").str(), info.getInteger("threads").value_or(1), info.getInteger("shared").value_or(0),
+                   info.getInteger("chunk").value_or(1), info.getInteger("blocks").value_or(1), info.getBoolean("over_chunks").value_or(false),
+                   argumentsOf(info)});
+  }
+  auto [vendor, chip] = splitTarget(target);
+  runtime::DeviceCode code{vendor.str(), chip.str(), format.str(), std::move(bytes)};
+  program.device = std::make_unique<runtime::DeviceProgram>(std::move(code), std::move(all));
+}
+
 static llvm::Expected<std::unique_ptr<Program>> load(runtime::CacheEntry entry, bool cached) {
   auto manifest = llvm::json::parse(entry.manifest);
   if (!manifest)
     return manifest.takeError();
   auto program = std::make_unique<Program>();
-  auto code = runtime::LoadedObject::load(entry.object);
-  if (!code)
-    return code.takeError();
-  program->code = std::move(*code);
-  Object &root = *manifest->getAsObject();
-  auto *args = root.getArray("args"), *kernels = root.getArray("kernels");
+  Object *root = manifest->getAsObject();
+  auto *args = root ? root->getArray("args") : nullptr, *kernels = root ? root->getArray("kernels") : nullptr;
   if (!args || !kernels)
     return llvm::createStringError("a cached program has no arguments");
   for (const llvm::json::Value &arg : *args)
     program->names.push_back(arg.getAsObject()->getString("name").value_or("").str());
-  for (const llvm::json::Value &value : *kernels) {
-    const Object &info = *value.getAsObject();
-    Call call;
-    auto function = program->code->lookup(info.getString("name").value_or(""));
-    if (!function)
-      return function.takeError();
-    call.kernel = {*function, info.getInteger("chunk").value_or(1), info.getInteger("blocks").value_or(1),
-                   info.getBoolean("over_chunks").value_or(false), info.getInteger("workspace").value_or(0)};
-    for (const llvm::json::Value &index : *info.getArray("args"))
-      call.arguments.push_back(index.getAsInteger().value_or(0));
-    program->calls.push_back(std::move(call));
-  }
-  root.erase("kernels");
-  root["cached"] = cached;
+  if (auto target = root->getString("target"))
+    loadForDevice(*program, std::move(entry.object), *target, root->getString("format").value_or(""), *kernels);
+  else if (llvm::Error error = loadForHost(*program, entry.object, *kernels))
+    return std::move(error);
+  if (!program->device)
+    root->erase("kernels");
+  (*root)["cached"] = cached;
   program->manifest = llvm::formatv("{0}", *manifest);
   return program;
 }
@@ -163,7 +238,8 @@ llvm::Expected<std::unique_ptr<Program>> fla::capi::compile(StringRef source, St
   auto options = parseOptions(optionsText);
   if (!options)
     return options.takeError();
-  std::string key = runtime::cacheKey({fla_version(), cpu::hostDescription(), source.str(), optionsText.str()});
+  std::string machine = options->target == "cpu" ? cpu::hostDescription() : options->target;
+  std::string key = runtime::cacheKey({fla_version(), machine, source.str(), optionsText.str()});
   if (auto entry = runtime::readCache(key)) {
     auto program = load(std::move(*entry), /*cached=*/true);
     if (program)

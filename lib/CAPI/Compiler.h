@@ -3,6 +3,7 @@
 #define FLA_LIB_CAPI_COMPILER_H
 
 #include "fla/Pipelines/Pipelines.h"
+#include "fla/Runtime/DeviceProgram.h"
 #include "fla/Runtime/Launch.h"
 #include "fla/Runtime/Loader.h"
 #include "mlir/IR/MLIRContext.h"
@@ -32,11 +33,13 @@ struct Call {
   std::vector<int64_t> arguments; ///< indices into the program's arguments
 };
 
+/// Code for the host's processor (`code`, `calls`) or for a GPU (`device`).
 struct Program {
   std::string manifest;
   std::vector<std::string> names;
   std::vector<Call> calls;
   std::unique_ptr<runtime::LoadedObject> code;
+  std::unique_ptr<runtime::DeviceProgram> device;
 };
 
 /// Compiles, or takes from the cache.

@@ -197,6 +197,10 @@ static llvm::Error readOption(StringRef key, const llvm::json::Value &value, Com
     options.backward = *string != "forward";
     return llvm::Error::success();
   }
+  if (key == "precision" && string && (*string == "ieee" || *string == "tf32")) {
+    options.precision = string->str();
+    return llvm::Error::success();
+  }
   if (key == "states" && string && (*string == "save" || *string == "recompute")) {
     options.saveStates = *string == "save";
     return llvm::Error::success();
@@ -205,14 +209,16 @@ static llvm::Error readOption(StringRef key, const llvm::json::Value &value, Com
     options.until = *parsePhase(*string);
     return llvm::Error::success();
   }
-  if (key == "direction" || key == "states" || key == "until")
+  if (key == "direction" || key == "precision" || key == "states" || key == "until")
     return badOption("'" + key + "': unexpected value; see fla-c/fla.h");
   return badOption("'" + key + "' is unknown; see fla-c/fla.h");
 }
 
 llvm::Error fla::checkOptions(const CompileOptions &options) {
-  if (options.target != "cpu")
-    return badOption("'target': expected 'cpu', got '" + options.target + "'");
+  auto [vendor, chip] = StringRef(options.target).split(':');
+  bool isGPU = (vendor == "cuda" || vendor == "hip") && !chip.empty();
+  if (options.target != "cpu" && !isGPU)
+    return badOption("'target': expected 'cpu', 'cuda:' and a chip (cuda:sm_90) or 'hip:' and a chip (hip:gfx942), got '" + options.target + "'");
   if (options.form != "chunk" && options.form != "recurrent")
     return badOption("'form': expected 'chunk' or 'recurrent', got '" + options.form + "'");
   return llvm::Error::success();

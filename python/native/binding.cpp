@@ -32,6 +32,7 @@ struct Api {
   decltype(&fla_program_free) programFree;
   decltype(&fla_program_manifest) manifest;
   decltype(&fla_run) run;
+  decltype(&fla_run_on_device) runOnDevice;
   decltype(&fla_describe) describe;
   decltype(&fla_check) check;
   decltype(&fla_compilations) compilations;
@@ -66,6 +67,7 @@ void open(const std::string &path) {
   lookUp(library, "fla_program_free", api.programFree);
   lookUp(library, "fla_program_manifest", api.manifest);
   lookUp(library, "fla_run", api.run);
+  lookUp(library, "fla_run_on_device", api.runOnDevice);
   lookUp(library, "fla_describe", api.describe);
   lookUp(library, "fla_check", api.check);
   lookUp(library, "fla_compilations", api.compilations);
@@ -110,30 +112,81 @@ Program compile(const std::string &source, const std::string &options) {
   return {std::shared_ptr<FlaProgram>(handle, api.programFree)};
 }
 
-/// `tensors` holds (address, batch, token and head strides, heads) of each
-/// argument in the manifest's order; `shape` batch, tokens, heads, sequences
-/// and the address of cu_seqlens or 0.
-void run(const Program &program, const std::vector<int64_t> &tensors,
+/// Five numbers a tensor: address, batch, token and head strides, heads.
+std::vector<FlaTensor> tensorsOf(const std::vector<int64_t> &flat) {
+  if (flat.size() % 5 != 0)
+    throw std::invalid_argument("expected 5 numbers for each tensor");
+  std::vector<FlaTensor> tensors;
+  tensors.reserve(flat.size() / 5);
+  for (size_t i = 0; i < flat.size(); i += 5)
+    tensors.push_back({reinterpret_cast<void *>(flat[i]), flat[i + 1],
+                       flat[i + 2], flat[i + 3], flat[i + 4]});
+  return tensors;
+}
+
+/// Batch, tokens, heads, sequences and the address of cu_seqlens or 0.
+FlaShape shapeOf(const std::vector<int64_t> &sizes) {
+  if (sizes.size() != 5)
+    throw std::invalid_argument("expected 5 numbers for the shape");
+  return {sizes[0], sizes[1], sizes[2], sizes[3],
+          reinterpret_cast<const int64_t *>(sizes[4])};
+}
+
+/// Tensors in the manifest's order, see tensorsOf and shapeOf.
+void run(const Program &program, const std::vector<int64_t> &flat,
          const std::vector<int64_t> &shape, int64_t threads) {
-  if (tensors.size() % 5 != 0 || shape.size() != 5)
-    throw std::invalid_argument(
-        "expected 5 numbers for each tensor and 5 for the shape");
-  std::vector<FlaTensor> arguments;
-  arguments.reserve(tensors.size() / 5);
-  for (size_t i = 0; i < tensors.size(); i += 5)
-    arguments.push_back({reinterpret_cast<void *>(tensors[i]), tensors[i + 1],
-                         tensors[i + 2], tensors[i + 3], tensors[i + 4]});
-  FlaShape sizes{shape[0], shape[1], shape[2], shape[3],
-                 reinterpret_cast<const int64_t *>(shape[4])};
+  std::vector<FlaTensor> tensors = tensorsOf(flat);
+  FlaShape sizes = shapeOf(shape);
   int status;
   {
     py::gil_scoped_release release;
-    status = api.run(program.handle.get(), arguments.data(),
-                     static_cast<int64_t>(arguments.size()), &sizes, threads);
+    status = api.run(program.handle.get(), tensors.data(),
+                     static_cast<int64_t>(tensors.size()), &sizes, threads);
   }
   if (status != 0)
     fail();
 }
+
+/// Launches of a GPU program that differ in nothing but addresses and stream.
+class Launcher {
+public:
+  Launcher(const Program &program, const std::vector<int64_t> &flat,
+           const std::vector<int64_t> &shape, int64_t device)
+      : program(program), tensors(tensorsOf(flat)), sizes(shapeOf(shape)),
+        device(device) {
+    need(api.runOnDevice, "fla_run_on_device");
+  }
+
+  /// `addresses` in the manifest's order, 0 for absent ones. Copies what it
+  /// changes, so that threads can share a launcher.
+  void launch(const py::list &addresses, int64_t offsets,
+              int64_t stream) const {
+    if (addresses.size() != tensors.size())
+      throw std::invalid_argument("expected an address for each tensor");
+    std::vector<FlaTensor> now = tensors;
+    for (size_t i = 0; i < now.size(); ++i)
+      now[i].data = PyLong_AsVoidPtr(PyList_GET_ITEM(addresses.ptr(), i));
+    if (PyErr_Occurred())
+      throw py::error_already_set();
+    FlaShape shape = sizes;
+    shape.cu_seqlens = reinterpret_cast<const int64_t *>(offsets);
+    int status;
+    {
+      py::gil_scoped_release release;
+      status = api.runOnDevice(program.handle.get(), now.data(),
+                               static_cast<int64_t>(now.size()), &shape,
+                               device, reinterpret_cast<void *>(stream));
+    }
+    if (status != 0)
+      fail();
+  }
+
+private:
+  Program program;
+  std::vector<FlaTensor> tensors;
+  FlaShape sizes;
+  int64_t device;
+};
 
 } // namespace
 
@@ -143,6 +196,10 @@ PYBIND11_MODULE(_fla, m) {
       .def_property_readonly("manifest", [](const Program &p) {
         return std::string(api.manifest(p.handle.get()));
       });
+  py::class_<Launcher>(m, "Launcher")
+      .def(py::init<const Program &, const std::vector<int64_t> &,
+                    const std::vector<int64_t> &, int64_t>())
+      .def("launch", &Launcher::launch);
   m.def("open", &open, "Loads libfla from a path");
   m.def("version",
         [] { return std::string(need(api.version, "fla_version")()); });

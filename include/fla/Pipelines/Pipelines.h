@@ -21,7 +21,8 @@ std::optional<Phase> parsePhase(llvm::StringRef name);
 
 /// What to compile a definition for.
 struct CompileOptions {
-  std::string target = "cpu";
+  std::string target = "cpu";              ///< or "cuda:sm_90", "hip:gfx942", ...
+  std::string precision = "ieee";          ///< how a GPU multiplies f32: "ieee" or "tf32"
   std::string entry;                       ///< the definition; empty: the only one
   llvm::StringMap<int64_t> dims;           ///< sizes; unnamed ones default (K = V = 128, others 64)
   std::string dtype = "f32";               ///< storage type of inputs and outputs

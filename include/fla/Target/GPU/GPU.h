@@ -1,0 +1,44 @@
+//===- GPU.h - code for GPUs ------------------------------------*- C++ -*-===//
+//
+// From tile kernels to code that a GPU's driver loads. What the kernels take is
+// said in fla/Runtime/DeviceProgram.h.
+//
+//===----------------------------------------------------------------------===//
+#ifndef FLA_TARGET_GPU_GPU_H
+#define FLA_TARGET_GPU_GPU_H
+
+#include "mlir/IR/BuiltinOps.h"
+
+#include <string>
+#include <vector>
+
+namespace fla::gpu {
+
+/// One compiled kernel, as the runtime launches it.
+struct KernelInfo {
+  std::string name;
+  int64_t threads = 0;     ///< threads a block
+  int64_t shared = 0;      ///< bytes of dynamic shared memory that a launch names
+  int64_t chunk = 1;       ///< tokens of a chunk
+  int64_t blocks = 1;      ///< column blocks of the grid
+  bool overChunks = false; ///< the grid runs over chunks too
+};
+
+/// Code of a module of kernels.
+struct DeviceCode {
+  std::vector<KernelInfo> kernels;
+  std::string format; ///< ptx, cubin, hsaco
+  std::string bytes;
+};
+
+/// Lowers a module of `tile.kernel`s (left unchanged) to code for a chip (sm_90,
+/// gfx942). Problems are reported as diagnostics at the kernel.
+mlir::FailureOr<DeviceCode> compileToDevice(mlir::ModuleOp module, llvm::StringRef chip);
+
+/// The back end that the C API hands modules to: `compileToDevice`, where a build has it.
+using DeviceCompiler = mlir::FailureOr<DeviceCode> (*)(mlir::ModuleOp module, llvm::StringRef chip);
+void registerDeviceCompiler(DeviceCompiler compiler);
+
+} // namespace fla::gpu
+
+#endif

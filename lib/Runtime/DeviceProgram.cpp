@@ -1,0 +1,174 @@
+//===- DeviceProgram.cpp - kernels on a GPU -------------------------------===//
+#include "fla/Runtime/DeviceProgram.h"
+#include "DeviceLibrary.h"
+#include "fla/Support/Knobs.h"
+
+#include "llvm/ADT/SmallVector.h"
+
+#include <mutex>
+
+namespace fla::runtime {
+namespace {
+
+/// A device's context for the life of this object.
+class Visit {
+public:
+  Visit(DeviceDriver &driver, DeviceVisit visit) : driver(driver), visit(visit) {}
+  ~Visit() { driver.leave(visit); }
+
+private:
+  DeviceDriver &driver;
+  DeviceVisit visit;
+};
+
+/// Parameters of a launch: values of 8 bytes and where each lies.
+class Parameters {
+public:
+  Parameters(const DeviceKernel &kernel, llvm::ArrayRef<Buffer> buffers, const Shape &shape) {
+    for (int64_t index : kernel.arguments) {
+      const Buffer &b = buffers[index];
+      values.append({reinterpret_cast<int64_t>(b.data), b.strideBatch, b.strideToken, b.strideHead, b.group});
+    }
+    values.append({shape.tokens, shape.heads, shape.numSequences, reinterpret_cast<int64_t>(shape.cuSeqlens)});
+    for (int64_t &value : values)
+      pointers.push_back(&value);
+  }
+  void **get() { return pointers.data(); }
+
+private:
+  llvm::SmallVector<int64_t, 128> values;
+  llvm::SmallVector<void *, 128> pointers;
+};
+
+/// What does not depend on values that lie on the device.
+std::string checkSizes(const Shape &shape) {
+  if (shape.batch < 0 || shape.tokens < 0 || shape.heads < 0 || shape.numSequences < 0)
+    return "expected sizes that are not negative";
+  if (!shape.cuSeqlens && shape.numSequences != shape.batch)
+    return "expected as many sequences as batch entries without cu_seqlens";
+  if (shape.cuSeqlens && shape.batch != 1)
+    return "expected batch 1 with cu_seqlens, got " + std::to_string(shape.batch);
+  return "";
+}
+
+llvm::Error checkFits(const DeviceKernel &kernel, const DeviceLimits &limits, int64_t device, llvm::StringRef chip) {
+  auto refuse = [&](int64_t need, llvm::StringRef what, int64_t have) {
+    return deviceError("kernel '" + kernel.name + "' needs " + llvm::Twine(need) + " " + what + " a block, device " + llvm::Twine(device) + " (" +
+                       chip + ") has " + llvm::Twine(have) + "; a smaller chunk_size or smaller dimensions take less");
+  };
+  if (limits.shared && kernel.shared > limits.shared)
+    return refuse(kernel.shared, "bytes of shared memory", limits.shared);
+  if (limits.threads && kernel.threads > limits.threads)
+    return refuse(kernel.threads, "threads", limits.threads);
+  return llvm::Error::success();
+}
+
+} // namespace
+
+int64_t deviceGrid(const DeviceKernel &kernel, const Shape &shape) {
+  int64_t along = kernel.overChunks ? numSlots(shape, kernel.chunk) : shape.numSequences;
+  return along * shape.heads * kernel.blocks;
+}
+
+DeviceProgram::~DeviceProgram() {
+  for (auto &[context, loaded] : contexts)
+    driver.load()->unloadModule(context, loaded.module);
+}
+
+llvm::Expected<DeviceProgram::Loaded> DeviceProgram::load(int64_t device) {
+  DeviceDriver &driver = *this->driver;
+  auto chip = driver.chip(device);
+  if (!chip)
+    return chip.takeError();
+  if (!driver.accepts(code, *chip))
+    return deviceError("kernels for " + code.chip + " (" + code.format + ") do not run on device " + llvm::Twine(device) + ", which is " + *chip +
+                       "; expected a program for the target '" + code.vendor + ":" + *chip + "'");
+  auto limits = driver.limits(device);
+  if (!limits)
+    return limits.takeError();
+  for (const DeviceKernel &kernel : kernels)
+    if (llvm::Error error = checkFits(kernel, *limits, device, *chip))
+      return std::move(error);
+  auto module = driver.loadModule(code);
+  if (!module)
+    return module.takeError();
+  Loaded loaded{*module, {}};
+  for (const DeviceKernel &kernel : kernels) {
+    auto function = driver.function(*module, kernel);
+    if (!function)
+      return function.takeError();
+    loaded.functions.push_back(*function);
+  }
+  return loaded;
+}
+
+llvm::Expected<const DeviceProgram::Loaded *> DeviceProgram::loadedAt(uint64_t context, int64_t device) {
+  {
+    std::shared_lock lock(mutex);
+    auto known = contexts.find(context);
+    if (LLVM_LIKELY(known != contexts.end()))
+      return &known->second;
+  }
+  std::unique_lock lock(mutex);
+  auto known = contexts.find(context);
+  if (known != contexts.end())
+    return &known->second;
+  auto loaded = load(device);
+  if (!loaded)
+    return loaded.takeError();
+  return &contexts.emplace(context, std::move(*loaded)).first->second;
+}
+
+llvm::Error DeviceProgram::checkOffsets(const Shape &shape, void *stream) {
+  // Nothing can be read while the stream is captured.
+  if (!shape.cuSeqlens || !knobs::checkOffsets() || driver.load()->isCapturing(stream))
+    return llvm::Error::success();
+  std::vector<int64_t> offsets(shape.numSequences + 1);
+  if (llvm::Error error = driver.load()->read(offsets.data(), shape.cuSeqlens, offsets.size() * sizeof(int64_t), stream))
+    return error;
+  Shape onHost = shape;
+  onHost.cuSeqlens = offsets.data();
+  std::string problem = checkShape(onHost);
+  return problem.empty() ? llvm::Error::success() : deviceError(problem);
+}
+
+llvm::Error DeviceProgram::launchAll(const Loaded &loaded, llvm::ArrayRef<Buffer> buffers, const Shape &shape, void *stream) {
+  DeviceDriver &driver = *this->driver;
+  for (auto [kernel, function] : llvm::zip(kernels, loaded.functions)) {
+    int64_t grid = deviceGrid(kernel, shape);
+    if (grid == 0)
+      continue;
+    // gridDim.x has 31 bits with every vendor.
+    if (grid > 0x7FFFFFFF)
+      return deviceError("kernel '" + kernel.name + "': expected at most 2147483647 blocks in a launch, got " + llvm::Twine(grid) +
+                         "; split the batch");
+    Parameters parameters(kernel, buffers, shape);
+    if (llvm::Error error = driver.launch(function, kernel, grid, stream, parameters.get()))
+      return error;
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error DeviceProgram::run(llvm::ArrayRef<Buffer> buffers, const Shape &shape, int64_t device, void *stream) {
+  if (std::string problem = checkSizes(shape); !problem.empty())
+    return deviceError(problem);
+  DeviceDriver *driver = this->driver;
+  if (LLVM_UNLIKELY(!driver)) {
+    auto opened = DeviceDriver::get(code.vendor);
+    if (!opened)
+      return opened.takeError();
+    this->driver = driver = *opened;
+  }
+  auto entered = driver->enter(device);
+  if (!entered)
+    return entered.takeError();
+  Visit visit(*driver, *entered);
+  auto loaded = loadedAt(entered->id, device);
+  if (!loaded)
+    return loaded.takeError();
+  if (llvm::Error error = checkOffsets(shape, stream))
+    return error;
+  return launchAll(**loaded, buffers, shape, stream);
+}
+
+} // namespace fla::runtime
