@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from . import devices
 from .definition import Argument, Definition
 from .dimensions import evaluate, names_in, solve_sizes
 from .signature import REQUIRED, Parameter
@@ -32,6 +33,7 @@ class Bound:
     tokens: int = 0
     heads: int = 1
     sequences: int = 0
+    on_gpu: bool = False
 
 
 def bind_names(name: str, parameters: list[Parameter], args: tuple, kwargs: dict, extra: set[str]) -> dict:
@@ -104,13 +106,20 @@ def _tensor(name: str, argument: Argument, x) -> torch.Tensor:
     return x
 
 
+def _check_device(where: str, x: torch.Tensor) -> None:
+    if x.device.type not in ("cpu", "meta") and not devices.is_gpu(x.device):
+        raise ValueError(f"{where}: expected a tensor on the CPU or on a CUDA or ROCm GPU, got one on {x.device}")
+
+
 def _check_place(where: str, x: torch.Tensor) -> None:
-    if x.device.type not in ("cpu", "meta"):
-        raise ValueError(f"{where}: expected a tensor on the CPU (CPU only so far), got one on {x.device}")
+    _check_device(where, x)
     if x.layout != torch.strided:
         raise TypeError(f"{where}: expected a dense tensor, got layout {x.layout}")
     if x.dtype not in DTYPES:
         raise TypeError(f"{where}: expected dtype float64, float32, bfloat16 or float16, got {x.dtype}")
+    if x.dtype == torch.float64 and devices.is_gpu(x.device):
+        raise TypeError(f"{where}: expected dtype float32, bfloat16 or float16 on a GPU (float64 runs on the CPU), "
+                        f"got {x.dtype} on {x.device}")
 
 
 def _value(name: str, argument: Argument, x) -> float:
@@ -246,13 +255,29 @@ def _check_packed(name: str, bound: Bound, cu_seqlens) -> None:
         raise TypeError(f"{where}: expected an int32 or int64 tensor [N + 1], got {type(cu_seqlens).__name__}")
     if cu_seqlens.dtype not in (torch.int32, torch.int64):
         raise TypeError(f"{where}: expected dtype int32 or int64, got {cu_seqlens.dtype}")
-    if cu_seqlens.device.type not in ("cpu", "meta"):
-        raise ValueError(f"{where}: expected a tensor on the CPU (CPU only so far), got one on {cu_seqlens.device}")
+    _check_device(where, cu_seqlens)
     if cu_seqlens.dim() != 1 or cu_seqlens.shape[0] < 1:
         raise ValueError(f"{where}: expected shape [N + 1], got {list(cu_seqlens.shape)}")
     if bound.batch != 1:
         raise ValueError(f"{where}: expected batch size 1 with packed sequences, got {bound.batch}")
     bound.sequences = cu_seqlens.shape[0] - 1
+
+
+def _check_devices(name: str, definition: Definition, bound: Bound, cu_seqlens) -> None:
+    """A call with a tensor on a GPU has all of them there."""
+    states = (t for t in bound.initial if t is not None)
+    tensors = [*bound.tensors.values(), *states, *([] if cu_seqlens is None else [cu_seqlens])]
+    bound.on_gpu = any(devices.is_gpu(t.device) for t in tensors)
+    if not bound.on_gpu:
+        return
+    first, device = next((n, t.device) for n, t in bound.tensors.items())
+    named = {f"argument '{n}'": t for n, t in bound.tensors.items()}
+    named.update({f"initial_state '{s.name}'": t for s, t in zip(definition.states, bound.initial) if t is not None})
+    if cu_seqlens is not None:
+        named["cu_seqlens"] = cu_seqlens
+    for what, t in named.items():
+        if t.device != device:
+            raise ValueError(f"{name}: {what}: expected a tensor on {device}, as '{first}' is, got one on {t.device}")
 
 
 def check_offsets(name: str, cu_seqlens: torch.Tensor, tokens: int) -> list[int]:
@@ -299,4 +324,5 @@ def bind_tensors(name: str, definition: Definition, given: dict, absent: tuple, 
         bound.sizes, bound.batch, bound.tokens, bound.heads = known
     _check_packed(name, bound, cu_seqlens)
     _check_initial(name, definition, bound, initial)
+    _check_devices(name, definition, bound, cu_seqlens)
     return bound

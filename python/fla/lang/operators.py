@@ -19,12 +19,13 @@ from functools import cached_property, lru_cache
 import torch
 
 from .. import knobs
+from . import devices
 from .calls import (DTYPES, Bound, check_offsets, free_names, head_counts, keep, state_dtype, state_heads)
 from .definition import Definition
 from .dimensions import evaluate, solve_sizes
 from .programs import Launch, Program, compile_program, run_program
 
-__all__ = ["Operators", "operators_of"]
+__all__ = ["Operators", "operators_of", "flat_operands", "training", "call_operator"]
 
 # Sequences up to this many tokens run token by token under form="auto".
 SHORT = 16
@@ -42,6 +43,11 @@ class Operands:
     form: str
     chunk: int
     finals: bool
+
+    @property
+    def device(self) -> torch.device:
+        """Where all tensors of the call lie."""
+        return next(iter(self.tensors.values())).device
 
 
 class Operators:
@@ -68,7 +74,7 @@ class Operators:
     def _results(self) -> int:
         return len(self.definition.outputs) + len(self.definition.states)
 
-    def _split(self, flat) -> Operands:
+    def split(self, flat) -> Operands:
         n, s, v = len(self.inputs), len(self.definition.states), len(self.values)
         return Operands({a.name: t for a, t in zip(self.inputs, flat)}, list(flat[n:n + s]),
                         {a.name: x for a, x in zip(self.values, flat[n + s:n + s + v])}, *flat[n + s + v:])
@@ -86,10 +92,10 @@ class Operators:
         schema = f"({self._operand_schema()}) -> ({', '.join(returns)})"
 
         def run(*flat):
-            return self._run(self._split(flat), saving)
+            return self._run(self.split(flat), saving)
 
         def fake(*flat):
-            return self._fake(self._split(flat), saving)
+            return self._fake(self.split(flat), saving)
 
         def setup(ctx, inputs, output):
             self._remember(ctx, inputs, output, saving)
@@ -97,7 +103,7 @@ class Operators:
         name = self.name + ("_saving" if saving else "")
         op = torch.library.custom_op(name, run, mutates_args=(), schema=schema)
         op.register_fake(fake)
-        op.register_autograd(self._differentiate, setup_context=setup)
+        op.register_autograd(self.differentiate, setup_context=setup)
         self.backward  # registered before anything can need it
         return op
 
@@ -112,7 +118,7 @@ class Operators:
             return self._run_backward(flat)
 
         def fake(*flat):
-            operands = self._split(flat[outputs + states + 2:])
+            operands = self.split(flat[outputs + states + 2:])
             return self._empty_gradients(operands)
 
         op = torch.library.custom_op(self.name + "_backward", run, mutates_args=(), schema=schema)
@@ -142,7 +148,9 @@ class Operators:
     def _with_offsets(self, launch: Launch, x: Operands) -> Launch:
         if x.cu_seqlens is None:
             return launch
-        ends = check_offsets(self.definition.name, x.cu_seqlens, launch.tokens)
+        # On a GPU the values stay there: kernels clamp them, FLA_CHECK_OFFSETS=1 looks at them.
+        on_gpu = devices.is_gpu(x.device)
+        ends = () if on_gpu else check_offsets(self.definition.name, x.cu_seqlens, launch.tokens)
         offsets = x.cu_seqlens.to(torch.int64).contiguous()
         return Launch(launch.batch, launch.tokens, launch.heads, launch.sequences, offsets, tuple(ends))
 
@@ -150,13 +158,15 @@ class Operators:
         form = "chunk" if direction == "backward" else x.form
         shapes = tuple((*map(int, t.shape[t.dim() - len(a.dims):]), t.dtype)
                        for a, t in zip(self.inputs, x.tensors.values()))
-        blocks = self._blocks(x) if states == "recompute" else 1
-        key = (shapes, x.free, form, direction, states, x.chunk, blocks)
+        place = devices.place_of(x.device)
+        blocks = self._blocks(x) if states == "recompute" and place is None else 1
+        key = (shapes, x.free, form, direction, states, x.chunk, blocks, place and place[1:])
         program = self._programs.get(key)
         if program is None:
             dtypes = {n: DTYPES[t.dtype] for n, t in x.tensors.items()}
             program = compile_program(self.definition, self.absent, self._sizes(x), dtypes, form=form,
-                                      direction=direction, states=states, chunk=x.chunk, blocks=blocks)
+                                      direction=direction, states=states, chunk=x.chunk, blocks=blocks,
+                                      place=place)
             self._programs[key] = program
         return program
 
@@ -191,25 +201,26 @@ class Operators:
         return (*results, saved)
 
     def _run(self, x: Operands, saving: bool):
-        program, launch, shapes = self._prepare(x, saving)
+        program, launch, shapes = self.prepare(x, saving)
         launch = self._with_offsets(launch, x)
         if launch.batch == 0 or launch.tokens == 0 or launch.sequences == 0:
             return self._nothing(x, launch, saving, program)
         given = {"input": x.tensors, "initial_state": self._by_state(x.initial)}
-        out = run_program(program, launch, x.values, given, () if x.finals else ("final_state",))
+        out = run_program(program, launch, x.values, given, x.device, () if x.finals else ("final_state",))
         if x.finals:
             finals = [_own_heads(out["final_state"][s.name], shape[1])
                       for s, shape in zip(self.definition.states, shapes)]
         else:
-            finals = [torch.empty(0, dtype=state_dtype(x.tensors.values())) for _ in shapes]
+            dtype = state_dtype(x.tensors.values())
+            finals = [torch.empty(0, dtype=dtype, device=x.device) for _ in shapes]
         outputs = [out["output"][spec.key] for spec in program.rows("output")]
         return (*outputs, *finals, *([list(out.get("saved", {}).values())] if saving else []))
 
-    def _prepare(self, x: Operands, saving: bool) -> tuple[Program, Launch, list]:
+    def prepare(self, x: Operands, saving: bool) -> tuple[Program, Launch, list]:
         """(program, launch without offsets, shapes of the states), remembered by shapes and dtypes."""
         count = -1 if x.cu_seqlens is None else x.cu_seqlens.shape[0]
         key = (tuple((t.shape, t.dtype) for t in x.tensors.values()), x.free, x.form, x.chunk, saving, count,
-               torch.get_num_threads())
+               torch.get_num_threads(), devices.place_of(x.device))
         known = self._prepared.get(key)
         if known is None:
             launch = self._launch(x)
@@ -230,19 +241,20 @@ class Operators:
             for i, state in enumerate(self.definition.states):
                 t = results[len(self.definition.outputs) + i]
                 t.fill_(state.init) if x.initial[i] is None else t.copy_(x.initial[i])
-        saved = [torch.zeros(launch.extents(s, program.chunk), dtype=s.dtype) for s in program.rows("saved")]
+        saved = [torch.zeros(launch.extents(s, program.chunk), dtype=s.dtype, device=x.device)
+                 for s in program.rows("saved")]
         return (*results, *([saved] if saving else []))
 
     # Backward.
     def _remember(self, ctx, inputs, output, saving: bool) -> None:
-        x = self._split(inputs)
+        x = self.split(inputs)
         saved = list(output[-1]) if saving else []
         tensors = [*x.tensors.values(), *x.initial, x.cu_seqlens]
         ctx.set_materialize_grads(False)
         ctx.saving, ctx.values, ctx.rest = saving, list(x.values.values()), (x.free, x.form, x.chunk, x.finals)
         ctx.save_for_backward(*tensors, *saved)
 
-    def _differentiate(self, ctx, *grads):
+    def differentiate(self, ctx, *grads):
         n, s, o = len(self.inputs), len(self.definition.states), len(self.definition.outputs)
         kept = ctx.saved_tensors
         operands = [*kept[:n + s], *ctx.values, kept[n + s], *ctx.rest]
@@ -264,7 +276,7 @@ class Operators:
 
     def _run_backward(self, flat):
         o, s = len(self.definition.outputs), len(self.definition.states)
-        x = self._split(flat[o + s + 2:])
+        x = self.split(flat[o + s + 2:])
         saved, use_saved = flat[o + s], flat[o + s + 1]
         launch = self._with_offsets(self._launch(x), x)
         d_finals = flat[o:o + s]
@@ -274,13 +286,13 @@ class Operators:
         grads = dict(zip([spec.key for spec in program.rows("d_output")], flat[:o]))
         ends = self._by_state(d_finals)
         given = {"input": x.tensors, "initial_state": self._by_state(x.initial),
-                 "d_output": {spec.key: _dense(grads[spec.key], spec, launch) for spec in program.rows("d_output")},
-                 "d_final_state": {spec.key: _spread(ends[spec.key], spec, launch)
+                 "d_output": {spec.key: _dense(grads[spec.key], spec, launch, x.device) for spec in program.rows("d_output")},
+                 "d_final_state": {spec.key: _spread(ends[spec.key], spec, launch, x.device)
                                    for spec in program.rows("d_final_state")}}
         if use_saved:
             rows = self._program(x, "forward", "save").rows("saved")
             given["saved"] = dict(zip([spec.key for spec in rows], saved))
-        return self._gather(x, run_program(program, launch, x.values, given))
+        return self._gather(x, run_program(program, launch, x.values, given, x.device))
 
     def _nothing_back(self, x: Operands, d_finals):
         results = self._empty_gradients(x)
@@ -297,14 +309,14 @@ class Operators:
         for a in self.inputs:
             t, d = x.tensors[a.name], inputs.get(a.name)
             if d is None:
-                results.append(torch.zeros(t.shape, dtype=t.dtype))
+                results.append(t.new_zeros(t.shape))
             else:
                 results.append(_sum_param(d, t) if a.kind == "param" else _sum_group(d, 2, t.shape[2], t.dtype))
         dtype = state_dtype(x.tensors.values())
         _, shapes = self._shapes(x, self._launch(x))
         for state, shape in zip(self.definition.states, shapes):
             d = states.get(state.name)
-            results.append(torch.zeros(shape, dtype=dtype) if d is None else _sum_group(d, 1, shape[1], dtype))
+            results.append(torch.zeros(shape, dtype=dtype, device=x.device) if d is None else _sum_group(d, 1, shape[1], dtype))
         return tuple(results)
 
 
@@ -313,16 +325,16 @@ def _own_heads(t: torch.Tensor, heads: int) -> torch.Tensor:
     return t if t.shape[1] == heads else t[:, ::t.shape[1] // heads].contiguous()
 
 
-def _dense(d, spec, launch: Launch) -> torch.Tensor:
+def _dense(d, spec, launch: Launch, device: torch.device) -> torch.Tensor:
     """The gradient of an output, zeros where nothing came."""
-    return torch.zeros(launch.extents(spec, 1), dtype=spec.dtype) if d is None else d.to(spec.dtype)
+    return torch.zeros(launch.extents(spec, 1), dtype=spec.dtype, device=device) if d is None else d.to(spec.dtype)
 
 
-def _spread(d, spec, launch: Launch) -> torch.Tensor:
+def _spread(d, spec, launch: Launch, device: torch.device) -> torch.Tensor:
     """The gradient of a state on the heads that it was taken from."""
     if d is not None and d.shape[1] == launch.heads:
         return d.to(spec.dtype)
-    wide = torch.zeros(launch.extents(spec, 1), dtype=spec.dtype)
+    wide = torch.zeros(launch.extents(spec, 1), dtype=spec.dtype, device=device)
     if d is not None:
         wide[:, ::launch.heads // d.shape[1]] = d
     return wide
@@ -385,14 +397,23 @@ def resolve_form(form: str, bound: Bound, packed: bool) -> str:
     return "recurrent" if bound.tokens <= limit else "chunk"
 
 
-def call_operator(operators: Operators, bound: Bound, cu_seqlens, form: str, chunk: int, finals: bool):
-    """(outputs, final states) of a checked call."""
+def flat_operands(operators: Operators, bound: Bound, cu_seqlens, form: str, chunk: int, finals: bool) -> tuple:
+    """What the operators take, of a checked call."""
     form = resolve_form(form, bound, cu_seqlens is not None)
-    tensors = list(bound.tensors.values())
-    trains = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*tensors, *bound.initial))
-    saving = trains and form == "chunk" and _saves(operators, bound)
-    op = operators.saving if saving else operators.forward
-    out = op(*tensors, *bound.initial, *bound.values.values(), cu_seqlens,
-             " ".join(str(bound.sizes[n]) for n in operators.free), form, chunk, finals)
+    free = " ".join(str(bound.sizes[n]) for n in operators.free)
+    return (*bound.tensors.values(), *bound.initial, *bound.values.values(), cu_seqlens, free, form, chunk, finals)
+
+
+def training(operators: Operators, bound: Bound, flat: tuple) -> tuple[bool, bool]:
+    """(whether a call needs a backward, whether it keeps the chunk states for that)."""
+    tensors = (*bound.tensors.values(), *bound.initial)
+    trains = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    return trains, trains and operators.split(flat).form == "chunk" and _saves(operators, bound)
+
+
+def call_operator(operators: Operators, bound: Bound, flat: tuple):
+    """(outputs, final states) of a checked call, `flat` being its flat_operands."""
+    op = operators.saving if training(operators, bound, flat)[1] else operators.forward
+    out = op(*flat)
     count = len(operators.definition.outputs)
     return list(out[:count]), list(out[count:count + len(operators.definition.states)])

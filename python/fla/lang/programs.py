@@ -11,11 +11,13 @@ from functools import lru_cache
 import torch
 
 from .. import _native
+from . import devices
 from .calls import DTYPES
 from .definition import Definition
 from .errors import DefinitionError
 
-__all__ = ["Program", "Launch", "compile_program", "ask"]
+__all__ = ["NOTHING", "Program", "Launch", "ask", "compile_program", "inner_contiguous", "needs_zeros", "row_of",
+           "run_program", "sizes_of"]
 
 _TORCH = {text: dtype for dtype, text in DTYPES.items()}
 _LOCK = threading.Lock()
@@ -54,6 +56,10 @@ class Program:
         """Rows of a role; outputs and their gradients in the order of the step (o0, o1, ...)."""
         rows = [a for a in self.args if a.role == role]
         return sorted(rows, key=lambda a: (len(a.name), a.name)) if role in ("output", "d_output") else rows
+
+    def launcher(self, flat: list[int], sizes: list[int], index: int):
+        """Launches on a GPU that differ in addresses alone; `flat` holds a row_of each argument."""
+        return _native.native().Launcher(self.handle, flat, sizes, index)
 
 
 @dataclass(frozen=True)
@@ -121,13 +127,14 @@ def _compile(definition: Definition, options: str) -> Program:
 
 
 def compile_program(definition: Definition, absent: tuple, dims: dict, dtypes: dict, *, form: str, direction: str,
-                    states: str, chunk: int, blocks: int = 1) -> Program:
+                    states: str, chunk: int, blocks: int = 1, place: devices.Place | None = None) -> Program:
     """The program for these sizes and dtypes, compiled at its first use.
 
     blocks: parts into which the grid cuts the columns of the state, where the definition allows it.
+    place: the GPU that it is for, None for the CPU.
     """
     wide = "f64" if "f64" in dtypes.values() else "f32"
-    options = {"target": "cpu", "dims": dims, "dtype": wide, "dtypes": dtypes, "form": form,
+    options = {"target": place.target if place else "cpu", "dims": dims, "dtype": wide, "dtypes": dtypes, "form": form,
                "direction": direction, "states": states}
     if absent:
         options["absent"] = list(absent)
@@ -135,6 +142,8 @@ def compile_program(definition: Definition, absent: tuple, dims: dict, dtypes: d
         options["chunk"] = chunk
     if blocks > 1:
         options["blocks"] = blocks
+    if place:
+        options["precision"] = place.precision
     with _LOCK:
         return _compile(definition, json.dumps(options, sort_keys=True))
 
@@ -149,7 +158,7 @@ def inner_contiguous(t: torch.Tensor, axes: int) -> torch.Tensor:
     return t
 
 
-def _row(t: torch.Tensor, spec: ArgSpec) -> tuple[int, int, int, int, int]:
+def row_of(t: torch.Tensor, spec: ArgSpec) -> tuple[int, int, int, int, int]:
     """(address, batch, token and head strides, heads) of a tensor."""
     strides = t.stride()
     if spec.kind == "token":
@@ -159,9 +168,22 @@ def _row(t: torch.Tensor, spec: ArgSpec) -> tuple[int, int, int, int, int]:
     return t.data_ptr(), strides[0], 0, strides[1], t.shape[1]
 
 
-def _allocate(spec: ArgSpec, launch: Launch, chunk: int) -> torch.Tensor:
-    """A tensor for a result; what no sequence reaches is zero."""
-    t = torch.empty(launch.extents(spec, chunk), dtype=spec.dtype)
+def needs_zeros(spec: ArgSpec, packed: bool) -> bool:
+    """Whether a caller sees rows of this result that no sequence may reach (rows past the last offset)."""
+    return packed and spec.kind == "token" and spec.role in ("output", "d_input")
+
+
+def _allocate(spec: ArgSpec, launch: Launch, chunk: int, device: torch.device) -> torch.Tensor:
+    """A tensor for a result; what no sequence reaches is zero.
+
+    On a GPU the offsets are not known here, so all of a packed result is zeroed;
+    spare slots of what is saved are never read.
+    """
+    shape = launch.extents(spec, chunk)
+    if devices.is_gpu(device):
+        make = torch.zeros if needs_zeros(spec, launch.offsets is not None) else torch.empty
+        return make(shape, dtype=spec.dtype, device=device)
+    t = torch.empty(shape, dtype=spec.dtype, device=device)
     if spec.kind == "token" and launch.ends and launch.ends[-1] < launch.tokens:
         t[:, launch.ends[-1]:].zero_()
     if spec.role == "saved":
@@ -170,40 +192,65 @@ def _allocate(spec: ArgSpec, launch: Launch, chunk: int) -> torch.Tensor:
     return t
 
 
-_NOTHING = (0, 0, 0, 0, 1)
+def sizes_of(launch: Launch) -> list[int]:
+    """Run-time sizes as the compiler's runtime takes them, with the address of the offsets."""
+    offsets = launch.offsets.data_ptr() if launch.offsets is not None else 0
+    return [launch.batch, launch.tokens, launch.heads, launch.sequences, offsets]
 
 
-def run_program(program: Program, launch: Launch, values: dict, given: dict,
+class _Values:
+    """Where programs read run-time numbers: cells of this process, or of a GPU."""
+
+    def __init__(self, device: torch.device):
+        self.index = devices.index_of(device) if devices.is_gpu(device) else None
+        self.stream = 0 if self.index is None else devices.stream_of(self.index)
+        self.cells: list = []
+
+    def address(self, value: float) -> int:
+        if self.index is None:
+            cell = array.array("d", [value])
+            address = cell.buffer_info()[0]
+        else:
+            address, cell = devices.value_address(value, self.index, self.stream)
+        self.cells.append(cell)
+        return address
+
+
+NOTHING = (0, 0, 0, 0, 1)
+
+
+def run_program(program: Program, launch: Launch, values: dict, given: dict, device: torch.device,
                 skipped: tuple[str, ...] = ()) -> dict[str, dict[str, torch.Tensor]]:
     """Runs a program and returns the tensors that it wrote, by role and key.
 
     `given` holds tensors by role and key, absent ones left out or None; `values`
-    run-time numbers by name; roles in `skipped` are not wanted.
+    run-time numbers by name; all tensors lie on `device`; roles in `skipped` are
+    not wanted. On a GPU this starts the kernels on the current stream.
     """
     written: list[tuple[ArgSpec, torch.Tensor]] = []
-    keep, flat = [], []
+    keep, flat, cells = [], [], _Values(device)
     for spec in program.args:
         if spec.kind == "value" and spec.role == "input":
-            cell = array.array("d", [values[spec.name]])
-            keep.append(cell)
-            flat += (cell.buffer_info()[0], 0, 0, 0, 1)
+            flat += (cells.address(values[spec.name]), 0, 0, 0, 1)
             continue
         if spec.role in given:
             t = given[spec.role].get(spec.key)
         elif spec.role in skipped:
             t = None
         else:
-            t = _allocate(spec, launch, program.chunk)
+            t = _allocate(spec, launch, program.chunk, device)
             written.append((spec, t))
         if t is None:
-            flat += _NOTHING
+            flat += NOTHING
             continue
         t = inner_contiguous(t, len(spec.shape))
         keep.append(t)
-        flat += _row(t, spec)
-    offsets = launch.offsets.data_ptr() if launch.offsets is not None else 0
-    shape = [launch.batch, launch.tokens, launch.heads, launch.sequences, offsets]
-    _native.native().run(program.handle, flat, shape, torch.get_num_threads())
+        flat += row_of(t, spec)
+    sizes = sizes_of(launch)
+    if cells.index is None:
+        _native.native().run(program.handle, flat, sizes, torch.get_num_threads())
+    else:
+        program.launcher(flat, sizes, cells.index).launch(flat[::5], sizes[-1], cells.stream)
     return _gather(written)
 
 

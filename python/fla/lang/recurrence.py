@@ -37,6 +37,8 @@ class Recurrence:
     def __init__(self, name: str, parameters: list[Parameter], step=None, traced: dict | None = None):
         self.name, self.parameters, self.step = name, parameters, step
         self._traced: dict[tuple, tuple[Definition, tuple[str, ...]]] = dict(traced or {})
+        # Calls on a GPU that were seen before; `_plans` is that module after the first.
+        self._plans, self._planned = None, {}
         self._handle = id(self)
         _HANDLES[self._handle] = self
         if step is not None:
@@ -99,13 +101,32 @@ class Recurrence:
         return operators_of(definition, absent), bound, form
 
     def _run(self, args: tuple, kwargs: dict):
-        from .operators import call_operator
+        seen = self._plans.fingerprint(args, kwargs) if self._plans else None
+        plan = self._planned.get(seen[0]) if seen else None
+        return plan.run(seen[1]) if plan else self._run_whole(args, kwargs)
+
+    def _run_whole(self, args: tuple, kwargs: dict):
+        from .operators import call_operator, flat_operands
         operators, bound, form = self.bind(*args, **kwargs)
         wanted = bool(kwargs.get("output_final_state", False))
-        outputs, finals = call_operator(operators, bound, kwargs.get("cu_seqlens"), form,
-                                        kwargs.get("chunk_size") or 0, wanted)
+        flat = flat_operands(operators, bound, kwargs.get("cu_seqlens"), form, kwargs.get("chunk_size") or 0, wanted)
+        outputs, finals = call_operator(operators, bound, flat)
+        if bound.on_gpu:
+            self._plan(args, kwargs, operators, bound, flat)
         final = None if not wanted else finals[0] if len(finals) == 1 else tuple(finals)
         return (*outputs, final)
+
+    def _plan(self, args: tuple, kwargs: dict, operators, bound, flat: tuple) -> None:
+        """Remembers a call on a GPU, so that its equals start at once."""
+        from . import plans
+        from .calls import keep
+        from .operators import training
+        self._plans = plans
+        seen = plans.fingerprint(args, kwargs)
+        if seen and seen[0] not in self._planned:
+            plan = plans.plan_of(self.parameters, args, kwargs, operators, operators.split(flat),
+                                 *training(operators, bound, flat), seen[1])
+            keep(self._planned, seen[0], plan)
 
     def _dimension_names(self) -> set[str]:
         own = {p.name for p in self.parameters}

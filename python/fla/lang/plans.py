@@ -1,0 +1,236 @@
+"""Calls on a GPU that were seen before: one look-up, the new tensors, one launch.
+
+The whole path of a call checks its arguments, chooses a program and goes through
+the operator that torch.compile and other observers see. When none is at work and an
+equal call (shapes, strides, dtypes, devices, other arguments) came before, all of
+that is known and only addresses differ.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch.autograd import forward_ad
+
+from .. import knobs
+from . import devices
+from .programs import NOTHING, inner_contiguous, needs_zeros, row_of, sizes_of
+
+__all__ = ["Plan", "fingerprint", "plan_of"]
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_ATOMS = (bool, int, str, type(None))
+
+
+def _direct() -> bool:
+    """Whether nothing watches operators: no mode, transform, trace or compiler."""
+    return not (torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()
+                or torch._C._len_torch_function_stack() or forward_ad._current_level >= 0
+                or torch._C._functorch.peek_interpreter_stack() is not None
+                or torch._C._get_tracing_state() is not None)
+
+
+def _note(x, grad: bool, key: list, tensors: list) -> bool:
+    """Adds what a launch depends on; False for what only the whole path handles."""
+    kind = type(x)
+    if kind in _PLAIN:
+        if x.is_neg():
+            return False
+        tensors.append(x)
+        key += (x.shape, x.stride(), x.dtype, x.get_device(), grad and x.requires_grad)
+        return True
+    if kind in _ATOMS:
+        key += (kind, x)
+        return True
+    if kind is float and x:  # 0.0 and -0.0 are equal keys
+        key.append(x)
+        return True
+    if kind is tuple or kind is list:
+        key.append(len(x))
+        return all(_note(item, grad, key, tensors) for item in x)
+    return False
+
+
+def fingerprint(args: tuple, kwargs: dict):
+    """(key, tensors in the order given) of a call on a GPU, or None."""
+    if not args and not kwargs or not _direct():
+        return None
+    grad = torch.is_grad_enabled()
+    key, tensors = [devices.precision(), len(args), *kwargs], []
+    try:
+        for x in args:
+            if not _note(x, grad, key, tensors):
+                return None
+        for x in kwargs.values():
+            if not _note(x, grad, key, tensors):
+                return None
+    except RuntimeError:  # a sparse tensor has no strides
+        return None
+    if not tensors or not devices.is_gpu(tensors[0].device):
+        return None
+    if grad and any(t.requires_grad for t in tensors):
+        key.append(knobs.get("states"))
+    return tuple(key), tensors
+
+
+class Plan:
+    """A launch with its addresses left open."""
+
+    __slots__ = ("index", "device", "launcher", "addresses", "sources", "values", "made", "offsets", "results", "finals",
+                 "training")
+
+    def __init__(self, index: int, device: torch.device):
+        self.index, self.device = index, device
+        self.launcher = None
+        self.addresses: list[int] = []
+        self.sources: list[tuple[int, int]] = []  # (row, tensor of the call)
+        self.values: list[tuple[int, float]] = []  # (row, number)
+        self.made: list[tuple] = []  # (row, allocator, shape, dtype)
+        self.offsets: int | None = None  # tensor of the call
+        self.results: list[int] = []  # outputs, then the final states that are wanted, as indices into made
+        self.finals = 0  # how many of them are final states
+        self.training: _Training | None = None
+
+    def run(self, tensors: list):
+        """What the call returns."""
+        if self.training is None:
+            made = self.launch(tensors)
+            flat = [made[i] for i in self.results]
+        else:
+            flat = _Trained.apply(self, *tensors)
+        if self.finals == 0:
+            return (*flat, None)
+        outputs, finals = flat[:-self.finals], flat[-self.finals:]
+        return (*outputs, finals[0] if self.finals == 1 else tuple(finals))
+
+    def launch(self, tensors) -> list[torch.Tensor]:
+        """Starts the kernels; the tensors made for them."""
+        stream = devices.stream_of(self.index)
+        addresses = self.addresses.copy()
+        for row, i in self.sources:
+            addresses[row] = tensors[i].data_ptr()
+        held = []
+        for row, value in self.values:
+            addresses[row], cell = devices.value_address(value, self.index, stream)
+            held.append(cell)
+        made = []
+        for row, allocate, shape, dtype in self.made:
+            t = allocate(shape, dtype=dtype, device=self.device)
+            addresses[row] = t.data_ptr()
+            made.append(t)
+        offsets = 0
+        if self.offsets is not None:
+            cu_seqlens = tensors[self.offsets].to(torch.int64).contiguous()
+            offsets = cu_seqlens.data_ptr()
+        self.launcher.launch(addresses, offsets, stream)
+        return made
+
+
+class _Training(NamedTuple):
+    """What the backward of a planned call needs."""
+
+    operators: object
+    order: list  # of the operators' tensors in the call, None for absent ones
+    saving: bool
+    saved: list  # chunk states, as indices into made
+    values: list
+    rest: tuple
+
+
+class _Trained(torch.autograd.Function):
+    """A planned call with a backward: that of the definition's operators."""
+
+    @staticmethod
+    def forward(ctx, plan: Plan, *tensors):
+        made, facts = plan.launch(tensors), plan.training
+        ctx.set_materialize_grads(False)
+        ctx.plan, ctx.saving, ctx.values, ctx.rest = plan, facts.saving, facts.values, facts.rest
+        ctx.save_for_backward(*[None if i is None else tensors[i] for i in facts.order], *[made[i] for i in facts.saved])
+        return tuple([made[i] for i in plan.results])
+
+    @staticmethod
+    def backward(ctx, *grads):
+        facts = ctx.plan.training
+        out = facts.operators.differentiate(ctx, *grads)
+        by_place = {i: d for i, d in zip(facts.order, out) if i is not None}
+        return (None, *(by_place.get(i) if needed else None for i, needed in enumerate(ctx.needs_input_grad[1:])))
+
+
+def _positions(parameters: list, args: tuple, kwargs: dict) -> dict:
+    """Where the tensors of a call come in its fingerprint: by name, states as ("state", i)."""
+    ordered = [p.name for p in parameters if p.role != "state" and not p.keyword_only]
+    where, count = {}, 0
+    for name, x in (*zip(ordered, args), *kwargs.items()):
+        several = isinstance(x, (tuple, list))
+        for i, item in enumerate(x if several else (x,)):
+            if isinstance(item, torch.Tensor):
+                where[("state", i) if name == "initial_state" else name] = count
+                count += 1
+    return where
+
+
+def _source(spec, operands, states: dict, where: dict):
+    """(tensor, its place in the call) that a row reads; None when the call leaves it out."""
+    if spec.role == "input":
+        return operands.tensors[spec.key], where.get(spec.key)
+    position = states[spec.key]
+    t = operands.initial[position]
+    return None if t is None else (t, where.get(("state", position)))
+
+
+def plan_of(parameters: list, args: tuple, kwargs: dict, operators, operands, trains: bool, saving: bool,
+            tensors: list) -> Plan | None:
+    """The plan of a call that went through, or None where a call does more than one launch."""
+    program, launch, shapes = operators.prepare(operands, saving)
+    place = devices.place_of(operands.device)
+    if place is None or launch.batch == 0 or launch.tokens == 0 or launch.sequences == 0:
+        return None
+    where, packed = _positions(parameters, args, kwargs), operands.cu_seqlens is not None
+    states = {s.name: i for i, s in enumerate(operators.definition.states)}
+    plan, flat, made = Plan(place.index, operands.device), [], {}
+    for row, spec in enumerate(program.args):
+        if spec.kind == "value" and spec.role == "input":
+            plan.values.append((row, operands.values[spec.name]))
+            flat += NOTHING
+        elif spec.role in ("input", "initial_state"):
+            found = _source(spec, operands, states, where)
+            if found is None:
+                flat += NOTHING
+                continue
+            t, position = found
+            if not _is_callers(t, position, tensors, trains) or inner_contiguous(t, len(spec.shape)) is not t:
+                return None
+            plan.sources.append((row, position))
+            flat += row_of(t, spec)
+        elif spec.role == "final_state" and not operands.finals:
+            flat += NOTHING
+        else:
+            shape = launch.extents(spec, program.chunk)
+            # Shares of a result that the caller adds, and states of which it takes some heads.
+            if spec.partial or (spec.role, spec.key) in made or spec.role == "final_state" and shape != shapes[states[spec.key]]:
+                return None
+            made[(spec.role, spec.key)] = len(plan.made)
+            plan.made.append((row, torch.zeros if needs_zeros(spec, packed) else torch.empty, shape, spec.dtype))
+            flat += row_of(torch.empty(shape, dtype=spec.dtype, device="meta"), spec)
+    plan.offsets = where["cu_seqlens"] if packed else None
+    plan.results = [made[("output", spec.key)] for spec in program.rows("output")]
+    if operands.finals:
+        plan.finals = len(states)
+        plan.results += [made[("final_state", name)] for name in states]
+    if trains:
+        order = [where.get(a.name) for a in operators.inputs]
+        order += [where.get(("state", i)) for i in range(len(states))] + [plan.offsets]
+        saved = [made[("saved", spec.key)] for spec in program.rows("saved")] if saving else []
+        rest = (operands.free, operands.form, operands.chunk, operands.finals)
+        plan.training = _Training(operators, order, saving, saved, list(operands.values.values()), rest)
+    plan.addresses = [0] * len(program.args)
+    plan.launcher = program.launcher(flat, sizes_of(launch), place.index)
+    return plan
+
+
+def _is_callers(t: torch.Tensor, position: int | None, tensors: list, trains: bool) -> bool:
+    """Whether a launch can read the caller's own memory (and a gradient takes the caller's shape)."""
+    if position is None or t.data_ptr() != tensors[position].data_ptr():
+        return False
+    return not trains or t.dim() == tensors[position].dim()

@@ -1,0 +1,137 @@
+/* A GPU driver that runs nothing: it records what a runtime asks of CUDA's driver
+ * API or of HIP, and hands each launch to the test. The test sets the variables
+ * below and reads the counters through the same library. */
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { DEVICES = 2, MODULES = 4096, FUNCTIONS = 8192 }; /* slots are not used again */
+
+int fake_capability = 90, fake_shared_limit = 232448, fake_devices = DEVICES, fake_version = 12040;
+int fake_init_result = 0, fake_load_result = 0, fake_launch_result = 0, fake_capturing = 0;
+int fake_capture_mode = 0, fake_load_mode = -1; /* the thread's capture mode, and what it was during a load */
+const char *fake_jit_log = "", *fake_arch = "gfx942:sramecc+:xnack-";
+int fake_loads = 0, fake_unloads = 0, fake_launches = 0, fake_reads = 0, fake_depth = 0;
+
+typedef struct Launch {
+  const char *code, *kernel;
+  int64_t grid, threads, shared, device;
+  void *stream;
+  void **parameters;
+} Launch;
+void (*fake_on_launch)(const Launch *) = 0;
+
+typedef struct Module { char code[64]; int live; void *context; } Module;
+typedef struct Function { Module *module; char name[64]; int shared; } Function;
+static Module modules[MODULES];
+static Function functions[FUNCTIONS];
+static int contexts[DEVICES]; /* their addresses are the primary contexts */
+static void *stack[16];       /* one thread is enough for the tests */
+static int num_modules = 0, num_functions = 0;
+
+void fake_reset(void) {
+  fake_loads = fake_unloads = fake_launches = fake_reads = 0;
+  fake_capability = 90, fake_shared_limit = 232448, fake_version = 12040;
+  fake_init_result = fake_load_result = fake_launch_result = fake_capturing = 0;
+  fake_jit_log = "";
+  fake_on_launch = 0;
+}
+/* What a framework does when it selects a device. */
+void fake_select(int device) { fake_depth = 1, stack[1] = &contexts[device]; }
+void fake_select_none(void) { fake_depth = 0; }
+static int deviceOf(void *context) { return (int)((int *)context - contexts); }
+
+int cuInit(unsigned flags) { return (void)flags, fake_init_result; }
+int cuGetErrorName(int error, const char **text) {
+  *text = error == 222 ? "CUDA_ERROR_UNSUPPORTED_PTX_VERSION" : error == 100 ? "CUDA_ERROR_NO_DEVICE" : error == 701 ? "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES" : "CUDA_ERROR_OTHER";
+  return 0;
+}
+int cuGetErrorString(int error, const char **text) {
+  *text = error == 222 ? "the provided PTX was compiled with an unsupported toolchain." : error == 100 ? "no CUDA-capable device is detected" : "something";
+  return 0;
+}
+int cuDriverGetVersion(int *version) { return *version = fake_version, 0; }
+int cuDeviceGet(int *device, int ordinal) { return *device = ordinal, ordinal < 0 || ordinal >= fake_devices ? 101 : 0; }
+int cuDeviceGetAttribute(int *value, int which, int device) {
+  (void)device;
+  *value = which == 75 ? fake_capability / 10 : which == 76 ? fake_capability % 10 : which == 97 ? fake_shared_limit : which == 1 ? 1024 : which == 5 ? 2147483647 : 0;
+  return 0;
+}
+int cuCtxGetCurrent(void **context) { return *context = fake_depth ? stack[fake_depth] : 0, 0; }
+int cuCtxGetDevice(int *device) { return *device = deviceOf(stack[fake_depth]), 0; }
+int cuCtxPushCurrent_v2(void *context) { return stack[++fake_depth] = context, 0; }
+int cuCtxPopCurrent_v2(void **context) { return *context = stack[fake_depth--], 0; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { return *context = &contexts[device], 0; }
+int cuModuleLoadDataEx(void **module, const void *code, unsigned count, int *options, void **values) {
+  fake_load_mode = fake_capture_mode;
+  for (unsigned i = 0; i < count; ++i)
+    if (options[i] == 5)
+      strcpy(values[i], fake_jit_log);
+  if (fake_load_result)
+    return fake_load_result;
+  Module *slot = &modules[num_modules++ % MODULES];
+  ++fake_loads;
+  snprintf(slot->code, sizeof slot->code, "%s", (const char *)code);
+  slot->live = 1, slot->context = fake_depth ? stack[fake_depth] : 0;
+  return *module = slot, 0;
+}
+int cuModuleUnload(void *module) { return ((Module *)module)->live = 0, ++fake_unloads, 0; }
+int cuModuleGetFunction(void **function, void *module, const char *name) {
+  Function *slot = &functions[num_functions++ % FUNCTIONS];
+  slot->module = module, slot->shared = 49152;
+  snprintf(slot->name, sizeof slot->name, "%s", name);
+  return *function = slot, 0;
+}
+int cuFuncSetAttribute(void *function, int which, int value) { return which == 8 ? (((Function *)function)->shared = value, 0) : 1; }
+int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned tx, unsigned ty, unsigned tz, unsigned shared, void *stream,
+                   void **parameters, void **extra) {
+  Function *f = function;
+  if (y != 1 || z != 1 || ty != 1 || tz != 1 || extra || !f->module->live || (int)shared > f->shared || x == 0)
+    return 1;
+  if (f->module->context != (fake_depth ? stack[fake_depth] : 0))
+    return 201; /* a function of another context */
+  ++fake_launches;
+  Launch launch = {f->module->code, f->name, x, tx, shared, fake_depth ? deviceOf(stack[fake_depth]) : -1, stream, parameters};
+  if (fake_on_launch)
+    fake_on_launch(&launch);
+  return fake_launch_result;
+}
+int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *stream) {
+  return (void)stream, ++fake_reads, memcpy(to, (const void *)from, bytes), 0;
+}
+int cuStreamSynchronize(void *stream) { return (void)stream, 0; }
+int cuStreamIsCapturing(void *stream, int *status) { return (void)stream, *status = fake_capturing, 0; }
+int cuThreadExchangeStreamCaptureMode(int *mode) {
+  int before = fake_capture_mode;
+  return fake_capture_mode = *mode, *mode = before, 0;
+}
+
+/* HIP: the same machine, contexts being devices. */
+static int hip_device = 0;
+int hipInit(unsigned flags) { return cuInit(flags); }
+const char *hipGetErrorName(int error) { return error == 209 ? "hipErrorNoBinaryForGpu" : "hipErrorOther"; }
+const char *hipGetErrorString(int error) { return (void)error, "a problem"; }
+int hipGetDeviceCount(int *count) { return *count = fake_devices, 0; }
+int hipDeviceGetAttribute(int *value, int which, int device) { return (void)device, *value = which == 56 ? 1024 : which == 74 ? 65536 : 0, 0; }
+int hipGetDevicePropertiesR0600(void *properties, int device) {
+  (void)device;
+  strcpy(properties, "AMD Instinct MI300X");
+  strcpy((char *)properties + 1160, fake_arch);
+  return 0;
+}
+int hipGetDevice(int *device) { return *device = hip_device, 0; }
+int hipSetDevice(int device) { return hip_device = device, 0; }
+int hipModuleLoadData(void **module, const void *code) {
+  fake_depth = 0;
+  return cuModuleLoadDataEx(module, code, 0, 0, 0);
+}
+int hipModuleUnload(void *module) { return cuModuleUnload(module); }
+int hipModuleGetFunction(void **function, void *module, const char *name) { return cuModuleGetFunction(function, module, name); }
+int hipModuleLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned tx, unsigned ty, unsigned tz, unsigned shared, void *stream,
+                          void **parameters, void **extra) {
+  return cuLaunchKernel(function, x, y, z, tx, ty, tz, shared, stream, parameters, extra);
+}
+int hipMemcpyDtoHAsync(void *to, const void *from, size_t bytes, void *stream) { return cuMemcpyDtoHAsync_v2(to, (uint64_t)from, bytes, stream); }
+int hipStreamSynchronize(void *stream) { return (void)stream, 0; }
+int hipStreamIsCapturing(void *stream, int *status) { return cuStreamIsCapturing(stream, status); }
+int hipThreadExchangeStreamCaptureMode(int *mode) { return cuThreadExchangeStreamCaptureMode(mode); }

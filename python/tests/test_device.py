@@ -1,0 +1,478 @@
+"""GPU programs on a driver that records what it is asked: parameters, grids, modules, errors.
+
+Everything between a call and the driver is real; see fake_gpu.py. Results of the
+kernels themselves are the business of the simulator and of test_device_cuda.py.
+"""
+
+import gc
+import json
+import threading
+
+import pytest
+import torch
+
+import fake_gpu
+import fla
+import fla.knobs
+from fake_gpu import STREAM, TARGET, FakeGPU
+from fla import _native
+from fla.lang import Scalar, State, Vec, devices, exp, load, outer, programs, recurrence
+from helpers import gated_delta_inputs, leaf
+
+pytestmark = pytest.mark.skipif(fake_gpu.compiler() is None, reason="no C compiler to build the fake driver with")
+
+OPTIONS = {"target": TARGET, "dims": {"K": 16, "V": 16}, "dtype": "f32", "form": "chunk", "direction": "forward"}
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    return fake_gpu.Driver(fake_gpu.build_driver(tmp_path_factory.mktemp("driver")))
+
+
+@pytest.fixture
+def gpu(driver, tmp_path, monkeypatch):
+    driver.reset()
+    fake_gpu.environment(monkeypatch, driver.path, tmp_path / "cache")
+    yield FakeGPU(driver, tmp_path / "cache")
+    fake_gpu.forget_programs()
+
+
+@pytest.fixture
+def program(gpu):
+    """A forward of the gated delta rule for the fake device, and its manifest."""
+    def make(target=TARGET, **changes):
+        source, options = load("gated_delta_rule").definition().text, {**OPTIONS, "target": target}
+        code = gpu.prepare(source, options, target)
+        manifest = gpu.hosts[code][1]
+        for kernel in manifest["kernels"]:
+            kernel.update(changes)
+        fake_gpu.write_entry(gpu.cache, source, json.dumps(options), manifest, code.encode(), target)
+        gpu.driver.on_launch = None
+        return _native.native().compile(source, json.dumps(options)), manifest
+    return make
+
+
+def launch(program, manifest, sizes=(2, 150, 3, 2, 0), device=0, stream=77):
+    """Launches on addresses and strides that say which argument and which number they are."""
+    flat = [n for i in range(len(manifest["args"])) for n in (1000 + i, 10 * i + 1, 10 * i + 2, 10 * i + 3, sizes[2])]
+    _native.native().Launcher(program, flat, list(sizes), device).launch(flat[::5], sizes[4], stream)
+
+
+def test_the_manifest_says_how_to_launch(program):
+    handle, _ = program()
+    facts = json.loads(handle.manifest)
+    kernel = facts["kernels"][0]
+    assert facts["target"] == TARGET and facts["format"] == "ptx" and facts["cached"]
+    assert kernel["threads"] == 128 and len(kernel["args"]) == len(facts["args"])
+
+
+def test_parameters_and_grid(program, driver):
+    handle, manifest = program()
+    launch(handle, manifest)
+    (seen,) = driver.launches
+    kernel = manifest["kernels"][0]
+    buffers = [n for i in kernel["args"] for n in (1000 + i, 10 * i + 1, 10 * i + 2, 10 * i + 3, 1)]
+    assert seen["values"] == [*buffers, 150, 3, 2, 0]
+    assert (seen["grid"], seen["threads"], seen["shared"]) == (2 * 3, 128, 66000)
+    assert (seen["kernel"], seen["stream"], seen["device"]) == (kernel["name"], 77, 0)
+
+
+def test_groups_of_heads(program, driver):
+    handle, manifest = program()
+    flat = [n for _ in manifest["args"] for n in (8, 1, 1, 1, 2)]
+    _native.native().Launcher(handle, flat, [1, 10, 6, 1, 0], 0).launch(flat[::5], 0, 0)
+    assert driver.launches[0]["values"][4] == 3
+    flat[4] = 4
+    with pytest.raises(RuntimeError, match="expected a head count of .* that divides 6, got 4"):
+        _native.native().Launcher(handle, flat, [1, 10, 6, 1, 0], 0).launch(flat[::5], 0, 0)
+
+
+@pytest.mark.parametrize("batch, tokens, heads, sequences, grid", [
+    (1, 150, 3, 4, (150 // 64 + 4) * 3 * 2), (5, 33, 2, 5, (5 * 33 // 64 + 5) * 2 * 2), (1, 0, 2, 3, 3 * 2 * 2)])
+def test_the_grid_over_chunks(program, driver, batch, tokens, heads, sequences, grid):
+    handle, manifest = program(over_chunks=True, blocks=2, chunk=64)
+    launch(handle, manifest, (batch, tokens, heads, sequences, 4096 if batch == 1 else 0))
+    assert driver.launches[0]["grid"] == grid
+    assert driver.launches[0]["values"][-1] == (4096 if batch == 1 else 0)
+
+
+@pytest.mark.parametrize("sizes", [(0, 10, 3, 0, 0), (2, 10, 0, 2, 0), (1, 10, 3, 0, 4096)])
+def test_an_empty_grid_launches_nothing(program, driver, sizes):
+    handle, manifest = program()
+    launch(handle, manifest, sizes)
+    assert driver.launches == []
+
+
+def test_modules_are_loaded_once_a_context(program, driver):
+    handle, manifest = program()
+    for device in (0, 0, 1, 0, 1):
+        launch(handle, manifest, device=device)
+    assert driver["fake_loads"] == 2 and [x["device"] for x in driver.launches] == [0, 0, 1, 0, 1]
+    del handle
+    gc.collect()
+    assert driver["fake_unloads"] == 2
+
+
+def test_threads_share_a_module(program, driver):
+    handle, manifest = program()
+    driver.library.fake_select(0)
+    workers = [threading.Thread(target=launch, args=(handle, manifest)) for _ in range(8)]
+    for step in (threading.Thread.start, threading.Thread.join):
+        for worker in workers:
+            step(worker)
+    assert driver["fake_loads"] == 1 and driver["fake_launches"] == 8
+
+
+def test_the_callers_context_is_kept(program, driver):
+    handle, manifest = program()
+    launch(handle, manifest, device=1)
+    assert driver["fake_depth"] == 0  # none was current
+    driver.library.fake_select(0)
+    launch(handle, manifest, device=1)
+    launch(handle, manifest, device=0)
+    assert driver["fake_depth"] == 1 and [x["device"] for x in driver.launches] == [1, 1, 0]
+
+
+def test_modules_load_during_a_capture(program, driver):
+    """A load is an error to a capture unless the thread says otherwise meanwhile."""
+    handle, manifest = program()
+    launch(handle, manifest)
+    assert driver["fake_load_mode"] == 2 and driver["fake_capture_mode"] == 0
+
+
+# Errors: what was expected, what was found, what would work.
+
+def failing(program, text, sizes=(2, 150, 3, 2, 0), device=0, **changes):
+    handle, manifest = program(**changes)
+    with pytest.raises(RuntimeError, match=text):
+        launch(handle, manifest, sizes, device)
+
+
+def test_no_driver(program, monkeypatch):
+    monkeypatch.setenv("FLA_CUDA_DRIVER", "/nowhere/libcuda.so.1")
+    failing(program, "expected NVIDIA's CUDA driver, got: /nowhere/libcuda.so.1.*install NVIDIA's driver 525 or newer, or "
+                     "point FLA_CUDA_DRIVER at its libcuda.so.1")
+
+
+def test_something_else_than_a_driver(program, monkeypatch):
+    monkeypatch.setenv("FLA_CUDA_DRIVER", "libm.so.6")
+    failing(program, "expected the function cuInit in NVIDIA's CUDA driver .libm.so.6., which lacks it")
+
+
+def test_no_device(program, monkeypatch, driver, tmp_path):
+    """Under another name, since a driver that opened stays open."""
+    other = tmp_path / "other.so"
+    other.write_bytes(driver.path.read_bytes())
+    monkeypatch.setenv("FLA_CUDA_DRIVER", str(other))
+    fake_gpu.Driver(other)["fake_init_result"] = 100
+    failing(program, r"CUDA: cuInit: no CUDA-capable device is detected \(CUDA_ERROR_NO_DEVICE\)")
+
+
+def test_a_device_that_is_not_there(program):
+    failing(program, r"CUDA: expected a device that this process sees \(CUDA_VISIBLE_DEVICES\), got number 7|cuDeviceGet\(7\)", device=7)
+
+
+def test_another_chip(program, driver):
+    driver["fake_capability"] = 80
+    failing(program, r"kernels for sm_90 \(ptx\) do not run on device 0, which is sm_80; expected a program for the "
+                     "target 'cuda:sm_80'")
+    driver["fake_capability"] = 120
+    handle, manifest = program()
+    launch(handle, manifest)  # PTX runs on newer devices
+
+
+def test_an_old_driver(program, driver):
+    driver["fake_load_result"], driver["fake_version"] = 222, 12020
+    failing(program, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION.*the driver is for CUDA 12.2, PTX 8.3 needs CUDA 12.3 or newer: "
+                     "update the driver, or compile where ptxas is installed")
+
+
+def test_what_the_ptx_compiler_says(program, driver):
+    driver["fake_load_result"], driver["fake_jit_log"] = 218, b"ptxas fatal: line 3"
+    failing(program, "cannot load ptx for sm_90.*the PTX compiler says: ptxas fatal: line 3")
+
+
+def test_too_little_shared_memory(program, driver):
+    driver["fake_shared_limit"] = 65000
+    failing(program, r"needs 66000 bytes of shared memory a block, device 0 \(sm_90\) has 65000; a smaller chunk_size")
+
+
+def test_too_many_threads(program):
+    failing(program, "needs 2048 threads a block, device 0 .sm_90. has 1024", threads=2048)
+
+
+def test_a_launch_that_fails(program, driver):
+    driver["fake_launch_result"] = 701
+    failing(program, "CUDA: launch of '.*' with 6 blocks: .*CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES.*a smaller chunk_size may")
+
+
+def test_too_many_blocks(program):
+    failing(program, "expected at most 2147483647 blocks in a launch, got 4294967296", sizes=(65536, 1, 65536, 65536, 0))
+
+
+def test_sizes_that_disagree(program):
+    failing(program, "expected as many sequences as batch entries without cu_seqlens", sizes=(2, 10, 3, 1, 0))
+    failing(program, "expected batch 1 with cu_seqlens, got 2", sizes=(2, 10, 3, 1, 4096))
+
+
+def test_programs_run_where_they_belong(program):
+    handle, _ = program()
+    with pytest.raises(RuntimeError, match="expected a program for the CPU, got one for 'cuda:sm_90'"):
+        _native.native().run(handle, [], [1, 1, 1, 1, 0], 1)
+    host = _native.native().compile(load("gated_delta_rule").definition().text, json.dumps({**OPTIONS, "target": "cpu"}))
+    with pytest.raises(RuntimeError, match="expected a program for a GPU .*, got one for the CPU; it runs with fla_run"):
+        _native.native().Launcher(host, [], [1, 1, 1, 1, 0], 0).launch([], 0, 0)
+
+
+def test_unknown_targets():
+    for target in ("gpu", "cuda", "hip:", "metal:m1"):
+        with pytest.raises(RuntimeError, match="'target': expected 'cpu', 'cuda:' and a chip .*got '" + target):
+            _native.native().compile("", json.dumps({"target": target}))
+
+
+def test_offsets_are_read_on_request_alone(program, driver, monkeypatch):
+    handle, manifest = program()
+    offsets = torch.tensor([0, 40, 20, 60])
+    launch(handle, manifest, (1, 60, 2, 3, offsets.data_ptr()))
+    assert driver["fake_reads"] == 0
+    monkeypatch.setenv("FLA_CHECK_OFFSETS", "1")
+    with pytest.raises(RuntimeError, match="expected cu_seqlens not to fall, got 40 before 20"):
+        launch(handle, manifest, (1, 60, 2, 3, offsets.data_ptr()))
+    assert driver["fake_reads"] == 1 and len(driver.launches) == 1
+    driver["fake_capturing"] = 1
+    launch(handle, manifest, (1, 60, 2, 3, offsets.data_ptr()))
+    assert driver["fake_reads"] == 1 and len(driver.launches) == 2
+
+
+def test_hip(program, driver):
+    handle, manifest = program(target="hip:gfx942", shared=1024)
+    launch(handle, manifest)
+    launch(handle, manifest, device=1)
+    assert driver["fake_loads"] == 2 and driver["fake_launches"] == 2
+    assert driver.launches[0]["values"][-4:] == [150, 3, 2, 0] and driver.launches[0]["grid"] == 6
+    failing(program, "kernels for gfx90a .* do not run on device 0, which is gfx942; expected a program for the target "
+                     "'hip:gfx942'", target="hip:gfx90a", shared=1024)
+    failing(program, r"HIP: expected one of the 2 devices that this process sees \(HIP_VISIBLE_DEVICES\), got number 5",
+            target="hip:gfx942", device=5)
+    failing(program, "needs 66000 bytes of shared memory a block, device 0 .gfx942. has 65536", target="hip:gfx942")
+
+
+def test_no_hip(program, monkeypatch):
+    monkeypatch.setenv("FLA_HIP_DRIVER", "/nowhere/libamdhip64.so")
+    failing(program, "expected AMD's HIP runtime, got: /nowhere/.*install ROCm", target="hip:gfx942")
+
+
+# From Python: tensors of the CPU that count as lying on the fake device.
+
+@pytest.fixture
+def attached(gpu, monkeypatch):
+    gpu.attach(monkeypatch)
+    return gpu
+
+
+@pytest.fixture
+def rule():
+    @recurrence
+    def rule(S: State["K", "V"], q: Vec["K"], k: Vec["K"], v: Vec["V"], g: Scalar, beta: Scalar, *, scale: float = 0.25):
+        S = exp(g) * S
+        S = S + outer(k, beta * (v - S.T @ k))
+        return S, scale * (S.T @ q)
+    return rule
+
+
+def results(op, inputs, **kwargs):
+    """Outputs, final state and gradients."""
+    leaves = [leaf(x) for x in inputs]
+    o, final = op(*leaves, output_final_state=True, **kwargs)
+    grads = torch.autograd.grad(o.sin().sum() + final.cos().sum(), leaves)
+    return [o.detach(), final.detach(), *grads]
+
+
+@pytest.mark.parametrize("form", ["chunk", "recurrent"])
+def test_a_call_and_its_gradients(rule, gpu, monkeypatch, form):
+    inputs, packed = gated_delta_inputs(T=70), gated_delta_inputs(B=1, T=70)
+    offsets = torch.tensor([0, 20, 20, 65])
+    want = [results(rule, inputs, form=form), results(rule, packed, form=form, cu_seqlens=offsets)]
+    gpu.attach(monkeypatch)
+    got = [results(rule, inputs, form=form), results(rule, packed, form=form, cu_seqlens=offsets)]
+    for a, b in zip(want, got):
+        assert all(torch.equal(x, y) for x, y in zip(a, b))
+    assert {x["stream"] for x in gpu.driver.launches} == {STREAM} and len(gpu.driver.launches) >= 4
+    assert not want[1][0][:, 65:].any()
+
+
+@pytest.mark.parametrize("stem", ["gla", "simple_gla", "gsa"])
+def test_definitions_of_the_library(stem, gpu, monkeypatch):
+    """Several states, several kernels, several heads a group."""
+    r = torch.Generator().manual_seed(0)
+    op = load(stem)
+    shapes = {a.name: [{"K": 16, "V": 16, "M": 8}.get(d, 16) for d in a.dims] for a in op.definition().arguments if a.kind == "token"}
+    inputs = {n: -torch.rand(1, 70, 2 if n in "qk" else 4, *s, generator=r) if n[0] in "gsf" else
+              torch.randn(1, 70, 2 if n in "qk" else 4, *s, generator=r) for n, s in shapes.items()}
+
+    def run():
+        leaves = {n: leaf(x) for n, x in inputs.items()}
+        *outputs, final = op(**leaves, output_final_state=True)
+        final = final if isinstance(final, tuple) else (final,)
+        total = sum(x.sin().sum() for x in (*outputs, *final))
+        return [*outputs, *final, *torch.autograd.grad(total, list(leaves.values()))]
+
+    want = run()
+    gpu.attach(monkeypatch)
+    assert all(torch.equal(a, b) for a, b in zip(want, run()))
+
+
+def calls(op):
+    """Counts calls that take the whole path."""
+    whole, count = op._run_whole, []
+    op._run_whole = lambda args, kwargs: (count.append(1), whole(args, kwargs))[1]
+    return count
+
+
+def test_equal_calls_are_planned(rule, attached):
+    """The second call of a kind goes straight to the driver, and gives the same."""
+    inputs = gated_delta_inputs(B=1, T=70)
+    start, offsets = torch.randn(3, 2, 16, 16), torch.tensor([0, 20, 20, 65])
+    variants = [{}, {"output_final_state": True}, {"scale": 0.5}, {"initial_state": start[:1]}, {"form": "recurrent"},
+                {"initial_state": start, "cu_seqlens": offsets, "output_final_state": True}, {"cu_seqlens": offsets.int()}]
+    whole = calls(rule)
+    for kwargs in variants:
+        first, before = rule(*inputs, **kwargs), len(whole)
+        other = [x.clone() for x in inputs]
+        again = rule(*other, **kwargs)
+        assert len(whole) == before, kwargs
+        assert all(a is b is None or torch.equal(a, b) for a, b in zip(first, again)), kwargs
+        changed = rule(other[0] * 2, *other[1:], **kwargs)
+        assert torch.allclose(changed[0], 2 * first[0]) and len(whole) == before
+    assert len(whole) == len(variants)
+
+
+@pytest.mark.parametrize("states", ["save", "recompute"])
+def test_equal_calls_with_gradients_are_planned(rule, attached, states):
+    start, offsets = torch.randn(3, 2, 16, 16), torch.tensor([0, 20, 20, 65])
+    variants = [{}, {"form": "recurrent"}, {"initial_state": leaf(start), "cu_seqlens": offsets}]
+    whole = calls(rule)
+    with fla.knobs.override(states=states):
+        for count, kwargs in enumerate(variants, 1):
+            inputs = gated_delta_inputs(B=1, T=70)
+            first = results(rule, inputs, **kwargs)
+            assert len(whole) == count
+            again = results(rule, [x.clone() for x in inputs], **kwargs)
+            assert len(whole) == count and all(torch.equal(a, b) for a, b in zip(first, again))
+    # Some gradients alone; none for what did not ask; a second derivative is refused.
+    q, k, v, g, beta = gated_delta_inputs(B=1, T=70)
+    for _ in range(2):
+        o = rule(leaf(q), k, v, leaf(g), beta)[0]
+        x = leaf(q)
+        (d,) = torch.autograd.grad(rule(x, k, v, leaf(g), beta)[0].sum(), x)
+        assert d.shape == q.shape and o.requires_grad
+    with pytest.raises(RuntimeError, match="expected a single backward, got a double one"):
+        (d,) = torch.autograd.grad(rule(x, k, v, leaf(g), beta)[0].sin().sum(), x, create_graph=True)
+        d.sum().backward()
+
+
+def test_plans_tell_tensors_apart_by_place(rule, attached):
+    """The same tensor given twice, then two: no mix-up."""
+    q, k, v, g, beta = gated_delta_inputs(T=20)
+    rule(k, k, v, g, beta)
+    whole = calls(rule)
+    o = rule(q, k, v, g, beta)[0]
+    assert not whole
+    assert torch.equal(o, rule(q.clone(), k, v, g, beta, form="auto", chunk_size=None)[0])
+    assert torch.equal(rule(beta=beta, g=g, v=v, k=k, q=q)[0], o)
+    assert torch.equal(rule(beta=beta, g=g, v=v, k=k, q=q)[0], o)
+
+
+def test_what_needs_the_whole_path_takes_it(rule, attached):
+    q, k, v, g, beta = gated_delta_inputs(T=20)
+    strided = q.transpose(-1, -2).contiguous().transpose(-1, -2)  # copied by the call
+    o = rule(q, k, v, g, beta)[0]
+    whole = calls(rule)
+    for _ in range(2):
+        assert torch.equal(rule(strided, k, v, g, beta)[0], o)
+    assert len(whole) == 2
+    rule(leaf(q), k, v, g, beta)[0].sum().backward()
+    assert len(whole) == 3  # gradients are wanted for the first time
+    with torch.no_grad():
+        assert torch.equal(rule(leaf(q), k, v, g, beta)[0], o)
+    assert len(whole) == 3
+    assert torch.equal(rule(q, k, v, g, torch._neg_view(-beta))[0], o)
+
+
+def test_run_time_values_live_on_the_device(rule, attached, monkeypatch):
+    inputs = gated_delta_inputs(T=20)
+    makes, full = [], torch.full
+    monkeypatch.setattr(torch, "full", lambda *a, **k: (makes.append(a), full(*a, **k))[1])
+    for scale in (0.5, 0.5, 2.0, 0.5, 2.0):
+        rule(*inputs, scale=scale)
+    assert len(makes) == 2
+    for _ in range(2):
+        assert not rule(*inputs, scale=0.0)[0].any()
+
+
+def test_values_are_not_kept_during_a_capture(attached, monkeypatch):
+    monkeypatch.setattr(devices, "_is_capturing", lambda: True)
+    a, b = devices.value_address(0.5, 0, STREAM), devices.value_address(0.5, 0, STREAM)
+    assert a[0] != b[0] and not devices._VALUES and float(a[1]) == 0.5
+
+
+def test_nothing_is_read_from_offsets(rule, attached, monkeypatch):
+    inputs = gated_delta_inputs(B=1, T=20)
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda self: pytest.fail("offsets were read"))
+    monkeypatch.setattr(torch.Tensor, "item", lambda self: pytest.fail("a value was read"))
+    rule(*inputs, cu_seqlens=torch.tensor([0, 5, 20]))
+
+
+def test_new_sizes_compile_nothing(rule, attached):
+    rule(*gated_delta_inputs(T=40))
+    programs_before = len(attached.hosts)
+    for i in range(5):
+        rule(*gated_delta_inputs(B=1 + i % 2, T=33 + i, H=1 + i))
+    assert len(attached.hosts) == programs_before
+
+
+def test_precision_is_part_of_the_program(rule, attached, monkeypatch):
+    asked, ask = [], programs.ask
+    monkeypatch.setattr(programs, "ask", lambda f, d, o: (asked.append(o.get("precision")), ask(f, d, o))[1])
+    inputs = gated_delta_inputs(T=20)
+    for setting in ("ieee", "ieee", "tf32", "ieee", "tf32"):
+        monkeypatch.setattr(devices, "precision", lambda: setting)
+        rule(*inputs)
+    assert asked == ["ieee", "tf32"]
+
+
+def test_precision_follows_pytorch():
+    assert devices.precision() == "ieee"
+    torch.set_float32_matmul_precision("high")
+    try:
+        assert devices.precision() == "tf32"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert devices.precision() == "ieee"
+
+
+def test_nothing_to_do(rule, attached):
+    for _ in range(2):
+        o, final = rule(*gated_delta_inputs(T=0), output_final_state=True)
+        assert o.shape == (2, 0, 2, 16) and not final.any()
+    assert attached.driver.launches == []
+
+
+def test_bad_calls_on_a_gpu(rule, attached):
+    q, k, v, g, beta = gated_delta_inputs(T=20)
+    with pytest.raises(ValueError, match="rule: argument 'k': expected a tensor on cpu, as 'q' is, got one on meta"):
+        rule(q, k.to("meta"), v, g, beta)
+    with pytest.raises(ValueError, match="rule: initial_state 'S': expected a tensor on cpu, as 'q' is, got one on meta"):
+        rule(q, k, v, g, beta, initial_state=torch.empty(2, 2, 16, 16, device="meta"))
+    with pytest.raises(ValueError, match="rule: cu_seqlens: expected a tensor on cpu, as 'q' is, got one on meta"):
+        rule(*(x[:1] for x in (q, k, v, g, beta)), cu_seqlens=torch.empty(2, dtype=torch.int64, device="meta"))
+    with pytest.raises(TypeError, match=r"'g': expected dtype float32, bfloat16 or float16 on a GPU \(float64 runs on the CPU\)"):
+        rule(q, k, v, g.double(), beta)
+    assert attached.driver.launches == []
+
+
+def test_errors_of_the_driver_reach_the_caller(rule, attached):
+    attached.driver["fake_launch_result"] = 700
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="CUDA: launch of"):
+            rule(*gated_delta_inputs(T=20))
