@@ -1,0 +1,2 @@
+#include "Harness.h"
+void fla::sim::test::testAMD() {}
