@@ -68,4 +68,4 @@ target_link_libraries(FLALLVM INTERFACE -Wl,--start-group ${archives} FLAAbsent 
   Threads::Threads ${CMAKE_DL_LIBS} m)
 # Only what the C API reaches stays; nothing of it is visible outside.
 target_link_options(FLALLVM INTERFACE -static-libstdc++ -static-libgcc -Wl,--gc-sections -Wl,--icf=all -Wl,-O2
-  -Wl,--no-undefined -Wl,-Bsymbolic -Wl,--exclude-libs,ALL -Wl,--as-needed -Wl,-s)
+  -Wl,--no-undefined -Wl,-Bsymbolic -Wl,--as-needed -Wl,-s)

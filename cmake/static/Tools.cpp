@@ -9,9 +9,12 @@
 
 using Constructor = void (*)(int, char **, char **);
 
+/// A tool without constructors has no such section: its bounds are null.
+#define FLA_PERHAPS __attribute__((weak, visibility("hidden")))
+
 #define FLA_TOOL_DECLARE(id)                                                                                                                                   \
   int fla_main_##id(int argc, char **argv);                                                                                                                    \
-  extern "C" Constructor __start_fla_init_##id[], __stop_fla_init_##id[];
+  extern "C" FLA_PERHAPS Constructor __start_fla_init_##id[], __stop_fla_init_##id[];
 #include "declarations.inc"
 
 extern "C" char **environ;
