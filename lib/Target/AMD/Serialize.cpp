@@ -92,7 +92,7 @@ FailureOr<gpu::GPUCode> compileDevice(ModuleOp deviceForm, const gpu::Chip &chip
     return failure();
   if (!binary)
     return gpu::GPUCode{std::move(*code), "asm", std::move(*kernels)};
-  FailureOr<std::string> linked = link(*code, deviceForm.getLoc());
+  FailureOr<std::string> linked = link(*code, gpu::locationOf(deviceForm));
   if (failed(linked))
     return failure();
   readCodeObjectNotes(*linked, *kernels, deviceForm.getContext());

@@ -49,6 +49,13 @@ bool isDeviceForm(ModuleOp module) {
   return llvm::any_of(module.getOps<LLVM::LLVMFuncOp>(), [](LLVM::LLVMFuncOp function) { return function->hasAttr(kKernel); });
 }
 
+Location locationOf(ModuleOp deviceForm) {
+  for (auto function : deviceForm.getOps<LLVM::LLVMFuncOp>())
+    if (function->hasAttr(kKernel))
+      return function.getLoc();
+  return deviceForm.getLoc();
+}
+
 static FailureOr<int64_t> readNumber(LLVM::LLVMFuncOp kernel, StringRef name) {
   auto attribute = kernel->getAttrOfType<IntegerAttr>(name);
   if (!attribute)
@@ -224,18 +231,18 @@ FailureOr<std::string> emitDevice(ModuleOp deviceForm, const Chip &chip, const B
   std::string problem;
   work->machine = createTargetMachine(chip, backend, problem);
   if (!work->machine)
-    return deviceForm.emitError() << "expected a code generator for " << chip.name.str() << ": " << problem;
+    return emitError(locationOf(deviceForm)) << "expected a code generator for " << chip.name.str() << ": " << problem;
   work->code->setDataLayout(work->machine->createDataLayout());
   work->code->setTargetTriple(work->machine->getTargetTriple());
   llvm::SmallVector<char, 0> bytes;
   CrashGuard guard;
   if (!guard.run([&] { generate(*work, backend, type, bytes); })) {
     (void)work.release();
-    return deviceForm.emitError() << "the code generator of LLVM failed on this module for " << chip.name.str()
-                                  << (guard.reason().empty() ? "" : ": ") << guard.reason();
+    return emitError(locationOf(deviceForm)) << "the code generator of LLVM failed on this module for " << chip.name.str()
+                                             << (guard.reason().empty() ? "" : ": ") << guard.reason();
   }
   if (!work->complaints.empty())
-    return deviceForm.emitError() << "expected code for " << chip.name.str() << " from the code generator of LLVM: " << work->complaints;
+    return emitError(locationOf(deviceForm)) << "expected code for " << chip.name.str() << " from the code generator of LLVM: " << work->complaints;
   return std::string(bytes.begin(), bytes.end());
 }
 

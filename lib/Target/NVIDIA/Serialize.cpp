@@ -59,7 +59,7 @@ FailureOr<gpu::GPUCode> compileDevice(ModuleOp deviceForm, const gpu::Chip &chip
     return failure();
   if (!binary)
     return gpu::GPUCode{std::move(*ptx), "ptx", std::move(*kernels)};
-  FailureOr<std::string> cubin = assemble(*ptx, chip, *kernels, deviceForm.getLoc());
+  FailureOr<std::string> cubin = assemble(*ptx, chip, *kernels, gpu::locationOf(deviceForm));
   if (failed(cubin))
     return failure();
   return gpu::GPUCode{std::move(*cubin), "cubin", std::move(*kernels)};

@@ -21,7 +21,7 @@ llvm.func @wide(%c: !llvm.ptr<1>, %A: vector<8xbf16>) attributes {fla.gpu_kernel
 }
 
 // An intrinsic that no table lists.
-// FATAL: error: the code generator of LLVM failed on this module for gfx1100: {{.*}}annot select
+// FATAL: fatal.mlir:1:1: error: the code generator of LLVM failed on this module for gfx1100: {{.*}}annot select
 //--- fatal.mlir
 llvm.func @fatal(%c: !llvm.ptr<1>, %a: f64, %d: f64) attributes {fla.gpu_kernel, fla.threads = 32 : i64, fla.shared = 0 : i64} {
   %zero = arith.constant 0 : i32
@@ -48,7 +48,7 @@ llvm.func @lds() attributes {fla.gpu_kernel, fla.threads = 64 : i64, fla.shared 
   llvm.return
 }
 
-// SYMBOL: error: expected a code object from lld: {{.*}}undefined {{.*}}symbol: elsewhere
+// SYMBOL: symbol.mlir:{{[0-9:]+}}: error: expected a code object from lld: {{.*}}undefined {{.*}}symbol: elsewhere
 //--- symbol.mlir
 llvm.mlir.global external @elsewhere() {addr_space = 1 : i32} : i32
 llvm.func @symbol() attributes {fla.gpu_kernel, fla.threads = 64 : i64, fla.shared = 0 : i64} {

@@ -91,6 +91,9 @@ struct Backend {
 /// The kernels of a module in device form, checked against the chip's limits.
 mlir::FailureOr<std::vector<KernelResources>> readKernels(mlir::ModuleOp deviceForm, const Chip &chip);
 
+/// Of the first kernel: where to report what concerns the module.
+mlir::Location locationOf(mlir::ModuleOp deviceForm);
+
 mlir::FailureOr<std::unique_ptr<llvm::Module>> translateDeviceModule(mlir::ModuleOp deviceForm, const Chip &chip, const Backend &backend,
                                                                      llvm::LLVMContext &context);
 
