@@ -18,6 +18,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+from build_wheel import pythons  # noqa: E402
+
 WHEELS = sorted((ROOT / "dist").glob("fla_compiler-*.whl"), key=os.path.getmtime)
 pytestmark = [pytest.mark.long,
               pytest.mark.skipif(not WHEELS, reason="there is no dist/fla_compiler-*.whl; make wheel builds it")]
@@ -166,6 +169,21 @@ def test_a_python_without_a_module_builds_it_once(installed):
     assert built[0].stat().st_mtime_ns == before
     done = python(installed, "from fla._native import native; native()", PATH="/nowhere", FLA_CACHE_DIR=str(installed / "other"))
     assert "CompilerMissing" in done.stderr and "expected a C++ compiler" in done.stderr
+
+
+def test_every_python_with_headers(tmp_path):
+    """Without torch, so by the module alone: one wheel serves all of them."""
+    code = ("import json\nfrom fla._native import native, definitions_folder\n"
+            "text = (definitions_folder() / 'gla.mlir').read_text()\n"
+            "print(native().compile(text, json.dumps({'dims': {'K': 16, 'V': 16}, 'direction': 'forward'})).manifest)")
+    found = pythons()
+    assert found
+    for suffix, interpreter in found.items():
+        environment = tmp_path / suffix.strip(".")
+        subprocess.run([interpreter, "-m", "venv", "--without-pip", environment], check=True)
+        pip(environment, "install", "--no-index", "--no-deps", WHEELS[-1])
+        done = python(environment, code, PATH="/nowhere")
+        assert done.returncode == 0 and json.loads(done.stdout)["args"], (suffix, done.stderr)
 
 
 def test_names_and_versions(installed):
