@@ -399,6 +399,25 @@ def test_what_needs_the_whole_path_takes_it(rule, attached):
     assert torch.equal(rule(q, k, v, g, torch._neg_view(-beta))[0], o)
 
 
+def test_observers_see_operators(rule, attached):
+    """torch.compile, dispatch modes and transforms get the operator, plan or no plan."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            seen.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    inputs, seen = gated_delta_inputs(T=20), []
+    want = rule(*inputs)[0]
+    assert torch.equal(rule(*inputs)[0], want) and rule._planned
+    with Watch():
+        assert torch.equal(rule(*inputs)[0], want)
+    assert any("rule_" in name for name in seen)
+    compiled = torch.compile(lambda *xs: 2 * rule(*xs)[0], fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(*inputs), 2 * want)
+
+
 def test_run_time_values_live_on_the_device(rule, attached, monkeypatch):
     inputs = gated_delta_inputs(T=20)
     makes, full = [], torch.full

@@ -19,8 +19,8 @@ from .programs import NOTHING, inner_contiguous, needs_zeros, row_of, sizes_of
 
 __all__ = ["Plan", "fingerprint", "plan_of"]
 
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
-_ATOMS = (bool, int, str, type(None))
+_PLAIN = frozenset((torch.Tensor, torch.nn.Parameter))
+_ATOMS = frozenset((bool, int, str, type(None)))
 
 
 def _direct() -> bool:
@@ -31,46 +31,44 @@ def _direct() -> bool:
                 or torch._C._get_tracing_state() is not None)
 
 
-def _note(x, grad: bool, key: list, tensors: list) -> bool:
+def _note(values, key: list, tensors: list) -> bool:
     """Adds what a launch depends on; False for what only the whole path handles."""
-    kind = type(x)
-    if kind in _PLAIN:
-        if x.is_neg():
+    for x in values:
+        kind = type(x)
+        if kind in _PLAIN:
+            if x.is_neg():
+                return False
+            tensors.append(x)
+            key += (x.shape, x.stride(), x.dtype, x.get_device())
+        elif kind in _ATOMS:
+            key += (kind, x)
+        elif kind is float and x:  # 0.0 and -0.0 are equal keys
+            key.append(x)
+        elif kind is tuple or kind is list:
+            key.append(len(x))
+            if not _note(x, key, tensors):
+                return False
+        else:
             return False
-        tensors.append(x)
-        key += (x.shape, x.stride(), x.dtype, x.get_device(), grad and x.requires_grad)
-        return True
-    if kind in _ATOMS:
-        key += (kind, x)
-        return True
-    if kind is float and x:  # 0.0 and -0.0 are equal keys
-        key.append(x)
-        return True
-    if kind is tuple or kind is list:
-        key.append(len(x))
-        return all(_note(item, grad, key, tensors) for item in x)
-    return False
+    return True
 
 
 def fingerprint(args: tuple, kwargs: dict):
     """(key, tensors in the order given) of a call on a GPU, or None."""
-    if not args and not kwargs or not _direct():
+    if not _direct():
         return None
-    grad = torch.is_grad_enabled()
     key, tensors = [devices.precision(), len(args), *kwargs], []
     try:
-        for x in args:
-            if not _note(x, grad, key, tensors):
-                return None
-        for x in kwargs.values():
-            if not _note(x, grad, key, tensors):
-                return None
+        if not _note(args, key, tensors) or kwargs and not _note(kwargs.values(), key, tensors):
+            return None
     except RuntimeError:  # a sparse tensor has no strides
         return None
     if not tensors or not devices.is_gpu(tensors[0].device):
         return None
-    if grad and any(t.requires_grad for t in tensors):
-        key.append(knobs.get("states"))
+    if torch.is_grad_enabled():
+        wanted = [x.requires_grad for x in tensors]
+        if True in wanted:
+            key += (*wanted, knobs.get("states"))
     return tuple(key), tensors
 
 
