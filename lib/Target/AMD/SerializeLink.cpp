@@ -7,8 +7,6 @@
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MemoryBuffer.h"
 
-#include <mutex>
-
 LLD_HAS_DRIVER(elf)
 
 using namespace mlir;
@@ -19,9 +17,8 @@ namespace fla::amd {
 /// a crash. It also resets LLVM's command line options to their defaults. Returns what
 /// it complained about.
 static std::string runLinker(llvm::ArrayRef<const char *> arguments) {
-  static std::mutex mutex;
   static bool usable = true;
-  std::lock_guard lock(mutex);
+  std::unique_lock lock(gpu::optionsMutex());
   if (!usable)
     return "lld crashed earlier in this process";
   std::string text;

@@ -221,6 +221,11 @@ static void generate(Compilation &work, const Backend &backend, llvm::CodeGenFil
     passes.run(*work.code);
 }
 
+std::shared_mutex &optionsMutex() {
+  static std::shared_mutex mutex;
+  return mutex;
+}
+
 FailureOr<std::string> emitDevice(ModuleOp deviceForm, const Chip &chip, const Backend &backend, llvm::CodeGenFileType type) {
   auto work = std::make_unique<Compilation>();
   work->context.setDiagnosticHandler(std::make_unique<Complaints>(work->complaints));
@@ -229,6 +234,7 @@ FailureOr<std::string> emitDevice(ModuleOp deviceForm, const Chip &chip, const B
     return failure();
   work->code = std::move(*translated);
   std::string problem;
+  std::shared_lock lock(optionsMutex());
   work->machine = createTargetMachine(chip, backend, problem);
   if (!work->machine)
     return emitError(locationOf(deviceForm)) << "expected a code generator for " << chip.name.str() << ": " << problem;

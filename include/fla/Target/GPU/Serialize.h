@@ -25,6 +25,7 @@
 #include "llvm/Support/CodeGen.h"
 
 #include <memory>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -90,6 +91,10 @@ struct Backend {
 
 /// The kernels of a module in device form, checked against the chip's limits.
 mlir::FailureOr<std::vector<KernelResources>> readKernels(mlir::ModuleOp deviceForm, const Chip &chip);
+
+/// Held shared while code is generated, which reads LLVM's command line options, and
+/// alone while lld runs, which resets them.
+std::shared_mutex &optionsMutex();
 
 /// Of the first kernel: where to report what concerns the module.
 mlir::Location locationOf(mlir::ModuleOp deviceForm);
