@@ -7,7 +7,10 @@
 #ifndef FLA_TARGET_GPU_GPU_H
 #define FLA_TARGET_GPU_GPU_H
 
+#include "fla/Target/GPU/Chip.h"
+
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
 
 #include <string>
 #include <vector>
@@ -35,10 +38,28 @@ struct DeviceCode {
 /// gfx942). Problems are reported as diagnostics at the kernel.
 mlir::FailureOr<DeviceCode> compileToDevice(mlir::ModuleOp module, llvm::StringRef chip);
 
+/// The operands that a module's products take: bf16, f16, tf32 or f32, from what the
+/// first per-token argument is stored in and the module's `fla.precision`.
+std::string operandsOf(mlir::ModuleOp module);
+/// The layout phase, and from there to device form (see Serialize.h).
+void buildLayoutPasses(mlir::OpPassManager &pm, const Chip &chip, llvm::StringRef multiply, mlir::MLIRContext *context);
+void buildTargetPasses(mlir::OpPassManager &pm, const Chip &chip, llvm::StringRef multiply);
+/// Both on a copy of a module of `tile.kernel`s.
+mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>> lowerToDeviceForm(mlir::ModuleOp module, llvm::StringRef chip);
+/// The accumulator of the chip's products as `fla-assign-layouts` takes it; empty if it has none.
+std::string accumulatorOf(const Chip &chip, llvm::StringRef multiply, mlir::MLIRContext *context);
+
 /// The back end that the C API hands modules to: `compileToDevice`, where a build has it.
 using DeviceCompiler = mlir::FailureOr<DeviceCode> (*)(mlir::ModuleOp module, llvm::StringRef chip);
 void registerDeviceCompiler(DeviceCompiler compiler);
 
 } // namespace fla::gpu
+
+namespace fla {
+#define GEN_PASS_DECL
+#include "fla/Target/GPU/Passes.h.inc"
+#define GEN_PASS_REGISTRATION
+#include "fla/Target/GPU/Passes.h.inc"
+} // namespace fla
 
 #endif

@@ -10,6 +10,9 @@ using namespace fla::tile;
 #include "fla/Dialect/Tile/IR/TileDialect.cpp.inc"
 #include "fla/Dialect/Tile/IR/TileEnums.cpp.inc"
 
+#define GET_ATTRDEF_CLASSES
+#include "fla/Dialect/Tile/IR/TileAttrs.cpp.inc"
+
 #define GET_TYPEDEF_CLASSES
 #include "fla/Dialect/Tile/IR/TileTypes.cpp.inc"
 
@@ -17,6 +20,10 @@ void TileDialect::initialize() {
   addOperations<
 #define GET_OP_LIST
 #include "fla/Dialect/Tile/IR/TileOps.cpp.inc"
+      >();
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "fla/Dialect/Tile/IR/TileAttrs.cpp.inc"
       >();
   addTypes<
 #define GET_TYPEDEF_LIST

@@ -104,6 +104,13 @@ LogicalResult StoreOp::verify() { return verifyAccess(*this, getBuffer().getType
 // Tiles
 //===----------------------------------------------------------------------===//
 
+LogicalResult ConvertLayoutOp::verify() {
+  auto from = cast<RankedTensorType>(getValue().getType()), to = cast<RankedTensorType>(getType());
+  if (from.getShape() != to.getShape() || from.getElementType() != to.getElementType())
+    return emitOpError() << "expected types that differ in their layout alone, got " << from << " -> " << to << " (C1)";
+  return success();
+}
+
 LogicalResult BroadcastOp::verify() {
   ArrayRef<int64_t> from = shapeOf(getValue().getType()), to = shapeOf(getType());
   int64_t last = -1;

@@ -12,6 +12,7 @@ include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
+include "mlir/IR/TensorEncoding.td"
 
 def Tile_Dialect : Dialect {
   let name = "tile";
@@ -41,6 +42,26 @@ def Tile_BufferType : TypeDef<Tile_Dialect, "Buffer"> {
   }];
   let parameters = (ins EnumParameter<Tile_BufferKind>:$kind, ArrayRefParameter<"int64_t">:$shape, "::mlir::Type":$elementType);
   let hasCustomAssemblyFormat = 1;
+}
+
+def Tile_LayoutAttr : AttrDef<Tile_Dialect, "Layout", [DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
+  let mnemonic = "layout";
+  let summary = "Which thread holds which element of a tile";
+  let description = [{
+    The encoding of a tensor after `fla-assign-layouts`: coordinates of each bit of
+    the register, the lane and the warp (see LinearLayout.h). The accumulator of
+    mma.m16n8 is
+    `#tile.layout<registers = [[0, 1], [8, 0]], lanes = [[0, 2], [0, 4], [1, 0], [2, 0], [4, 0]], warps = []>`.
+    Coordinates are flat here, `rank` of them a bit.
+  }];
+  let parameters = (ins "int64_t":$rank, ArrayRefParameter<"int32_t">:$registers, ArrayRefParameter<"int32_t">:$lanes,
+                    ArrayRefParameter<"int32_t">:$warps);
+  let hasCustomAssemblyFormat = 1;
+  let extraClassDeclaration = [{
+    static LayoutAttr get(::mlir::MLIRContext *context, const LinearLayout &layout);
+    /// The map itself, for a tile of this shape.
+    LinearLayout getLayout(::llvm::ArrayRef<int64_t> shape) const;
+  }];
 }
 
 class Tile_Op<string mnemonic, list<Trait> traits = []> : Op<Tile_Dialect, mnemonic, traits>;
@@ -123,6 +144,14 @@ def Tile_StoreOp : Tile_Op<"store", [MemoryEffects<[MemWrite]>]> {
 // Tiles
 //===----------------------------------------------------------------------===//
 
+def Tile_ConvertLayoutOp : Tile_PureOp<"convert_layout"> {
+  let summary = "The same tile, held by other threads";
+  let description = [{ Constraints: (C1) operand and result differ in their encoding alone. }];
+  let arguments = (ins AnyRankedTensor:$value);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$value attr-dict `:` type($value) `->` type($result)";
+  let hasVerifier = 1;
+}
 def Tile_BroadcastOp : Tile_PureOp<"broadcast"> {
   let summary = "Repeats a tile along new axes";
   let description = [{

@@ -17,4 +17,23 @@ def SimplifyTiles : Pass<"fla-simplify-tiles", "::mlir::ModuleOp"> {
   let dependentDialects = ["::fla::tile::TileDialect"];
 }
 
+def AssignLayouts : Pass<"fla-assign-layouts", "::mlir::ModuleOp"> {
+  let summary = "Says which thread holds which element of each tile";
+  let description = [{
+    Matrices at least as large as the target's accumulator are held as accumulators
+    are, whatever made them, so that elementwise work between products moves
+    nothing; other tiles are held row by row. What runs along the tokens (running
+    sums, scans, the triangular inverse) holds whole columns in a thread. Reductions
+    drop an axis, broadcasts take the part of their result's layout. Where these
+    disagree a `tile.convert_layout` is inserted; what is cheap (constants, masks,
+    broadcasts) is computed again instead.
+    Example: test/Dialect/Tile/Transforms/assign-layouts.mlir.
+  }];
+  let options = [
+    Option<"lanes", "lanes", "int64_t", "32", "threads of a warp">,
+    Option<"warps", "warps", "int64_t", "8", "warps of a block">,
+    Option<"accumulator", "accumulator", "std::string", "", "layout of one warp's accumulator, as `16x8 #tile.layout<...>`; empty for none">];
+  let dependentDialects = ["::fla::tile::TileDialect"];
+}
+
 #endif

@@ -1,0 +1,120 @@
+//===- ConvertTileToGPU.cpp - kernels to functions of a GPU ---------------===//
+//
+// In:  tile.kernel, a layout on every tensor
+// Out: llvm.func of scalars, one thread's work: scf, arith, memory operations and
+//      the intrinsics of the vendor's dialect
+//
+//===----------------------------------------------------------------------===//
+#include "Lowering.h"
+#include "fla/Target/GPU/GPU.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/LLVMIR/ROCDLDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+namespace fla {
+#define GEN_PASS_DEF_CONVERTTILETOGPU
+#include "fla/Target/GPU/Passes.h.inc"
+} // namespace fla
+
+namespace fla::gpu {
+
+/// The parameters of Grid.cpp.
+static LLVM::LLVMFunctionType functionType(tile::KernelOp kernel) {
+  MLIRContext *context = kernel.getContext();
+  Type pointer = LLVM::LLVMPointerType::get(context, 1), i64 = IntegerType::get(context, 64);
+  SmallVector<Type> types;
+  for (unsigned i = 0; i < kernel.getBody().getNumArguments(); ++i)
+    types.append({pointer, i64, i64, i64, i64});
+  types.append({i64, i64, i64, pointer});
+  return LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), types);
+}
+
+static LogicalResult lowerKernel(tile::KernelOp kernel, const Target &target, int64_t warps, Operands operands) {
+  OpBuilder b(kernel);
+  auto function = LLVM::LLVMFuncOp::create(b, kernel.getLoc(), kernel.getSymName(), functionType(kernel));
+  Lowering lowering(kernel, function, target, warps, operands, b);
+  if (failed(lowering.run()))
+    return failure();
+  int64_t shared = lowering.sharedBytes();
+  if (shared > target.chip.sharedBytes)
+    return kernel.emitError() << "expected at most " << target.chip.sharedBytes << " bytes of shared memory on " << target.chip.name << ", got "
+                              << shared << "; a smaller chunk or smaller dimensions need less";
+  auto number = [&](int64_t value) { return b.getI64IntegerAttr(value); };
+  function->setAttr("fla.gpu_kernel", b.getUnitAttr());
+  function->setAttr("fla.threads", number(warps * target.chip.lanes));
+  function->setAttr("fla.shared", number(shared));
+  function->setAttr("fla.chunk", kernel.getChunkAttr());
+  function->setAttr("fla.blocks", kernel.getBlocksAttr());
+  if (kernel.getOverChunks())
+    function->setAttr("fla.over_chunks", b.getUnitAttr());
+  kernel.erase();
+  return success();
+}
+
+/// Shared memory of the module: on NVIDIA its size comes with the launch.
+static void declareShared(ModuleOp module, const Chip &chip) {
+  int64_t bytes = 0;
+  module.walk([&](LLVM::LLVMFuncOp function) {
+    if (auto shared = function->getAttrOfType<IntegerAttr>("fla.shared"))
+      bytes = std::max(bytes, shared.getInt());
+  });
+  OpBuilder b = OpBuilder::atBlockBegin(module.getBody());
+  bool dynamic = chip.vendor == Vendor::NVIDIA;
+  auto type = LLVM::LLVMArrayType::get(b.getI8Type(), dynamic ? 0 : bytes);
+  LLVM::GlobalOp::create(b, module.getLoc(), type, /*isConstant=*/false, dynamic ? LLVM::Linkage::External : LLVM::Linkage::Internal, "fla_shared",
+                         dynamic ? Attribute() : Attribute(LLVM::UndefAttr::get(b.getContext())), /*alignment=*/1024, /*addrSpace=*/3);
+}
+
+namespace {
+struct ConvertTileToGPU : impl::ConvertTileToGPUBase<ConvertTileToGPU> {
+  using ConvertTileToGPUBase::ConvertTileToGPUBase;
+
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registry.insert<LLVM::LLVMDialect, NVVM::NVVMDialect, ROCDL::ROCDLDialect, arith::ArithDialect, scf::SCFDialect, math::MathDialect,
+                    vector::VectorDialect>();
+  }
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    const Chip *found = findChip(chip);
+    if (!found) {
+      module.emitError() << "expected a chip (" << chipNames() << "), got '" << chip << "'";
+      return signalPassFailure();
+    }
+    auto operands = readOperands(module);
+    if (failed(operands))
+      return signalPassFailure();
+    std::unique_ptr<Target> target = createTarget(*found, &getContext());
+    for (auto kernel : llvm::make_early_inc_range(module.getOps<tile::KernelOp>()))
+      if (failed(lowerKernel(kernel, *target, warps, *operands)))
+        return signalPassFailure();
+    declareShared(module, *found);
+  }
+
+  FailureOr<Operands> readOperands(ModuleOp module) {
+    Builder b(&getContext());
+    Type type = llvm::StringSwitch<Type>(multiply)
+                    .Case("bf16", b.getBF16Type())
+                    .Case("f16", b.getF16Type())
+                    .Cases({"f32", "tf32"}, b.getF32Type())
+                    .Default(Type());
+    if (!type)
+      return module.emitError() << "expected bf16, f16, tf32 or f32 as the operands of products, got '" << multiply << "'", failure();
+    return Operands{type, multiply == "f32"};
+  }
+};
+} // namespace
+
+std::string accumulatorOf(const Chip &chip, StringRef multiply, MLIRContext *context) {
+  Builder b(context);
+  Type type = multiply == "bf16" ? b.getBF16Type() : multiply == "f16" ? b.getF16Type() : Type(b.getF32Type());
+  auto atom = createTarget(chip, context)->atom(type, multiply == "f32");
+  if (!atom)
+    return "";
+  std::string text;
+  llvm::raw_string_ostream(text) << atom->m << "x" << atom->n << " " << tile::LayoutAttr::get(context, atom->c);
+  return text;
+}
+
+} // namespace fla::gpu

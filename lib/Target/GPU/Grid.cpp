@@ -1,0 +1,79 @@
+//===- Grid.cpp - which sequence, head and chunk a block works on ---------===//
+//
+// Parameters: for each buffer data, batch stride, token stride, head stride and
+// the heads of the launch that share one of its heads; then tokens, heads,
+// sequences and the offsets of packed sequences (null when they are not packed).
+// Offsets are clamped to the tokens: whatever they hold, nothing outside the
+// caller's tensors is touched.
+//
+//===----------------------------------------------------------------------===//
+#include "Lowering.h"
+
+namespace fla::gpu {
+
+Value Lowering::argument(Value buffer, int64_t field) { return function.getArgument(5 * cast<BlockArgument>(buffer).getArgNumber() + field); }
+
+/// 0 tokens, 1 heads, 2 sequences, 3 offsets.
+Value Lowering::launchArgument(int64_t number) { return function.getArgument(5 * kernel.getBody().getNumArguments() + number); }
+
+static Value isPacked(Emitter &e, Value offsets) {
+  Value address = LLVM::PtrToIntOp::create(e.b, e.loc, e.i64(), offsets);
+  return e.cmp(arith::CmpIPredicate::ne, address, e.index(0));
+}
+
+/// Row at which sequence n begins, in the flattened batch.
+static Value startOf(Emitter &e, Value n, Value tokens, Value offsets) {
+  auto start = scf::IfOp::create(
+      e.b, e.loc, isPacked(e, offsets),
+      [&](OpBuilder &, Location) {
+        Value row = e.load(e.at(offsets, n, e.i64()), e.i64(), 1);
+        scf::YieldOp::create(e.b, e.loc, e.max(e.min(row, tokens), e.index(0)));
+      },
+      [&](OpBuilder &, Location) { scf::YieldOp::create(e.b, e.loc, e.mul(n, tokens)); });
+  return start.getResult(0);
+}
+
+/// The sequence that owns a chunk slot: the last one whose first slot is not beyond it.
+void Lowering::findSlot(Value slot) {
+  Value tokens = launchArgument(0), offsets = launchArgument(3);
+  SmallVector<Value> bounds{e.index(0), e.add(launchArgument(2), -1)};
+  auto found = e.loop(0, 40, 1, bounds, [&](Value, ValueRange range) {
+    Value middle = arith::ShRUIOp::create(e.b, e.loc, e.add(e.add(range[0], range[1]), 1), e.index(1));
+    Value first = e.add(arith::DivUIOp::create(e.b, e.loc, startOf(e, middle, tokens, offsets), e.index(kernel.getChunk())), middle);
+    Value owns = e.cmp(arith::CmpIPredicate::sle, first, slot);
+    return SmallVector<Value>{e.select(owns, middle, range[0]), e.select(owns, range[1], e.add(middle, -1))};
+  });
+  sequence = found[0];
+}
+
+void Lowering::gridPoint() {
+  Value tokens = launchArgument(0), heads = launchArgument(1), offsets = launchArgument(3);
+  Value task = arith::ExtUIOp::create(e.b, e.loc, e.i64(), target.blockIndex(e));
+  auto split = [&](Value divisor) {
+    Value rest = arith::RemUIOp::create(e.b, e.loc, task, divisor);
+    task = arith::DivUIOp::create(e.b, e.loc, task, divisor);
+    return rest;
+  };
+  blockOfColumns = split(e.index(kernel.getBlocks()));
+  head = split(heads);
+  if (kernel.getOverChunks())
+    findSlot(task);
+  else
+    sequence = task;
+  Value start = startOf(e, sequence, tokens, offsets), packed = isPacked(e, offsets);
+  firstSlot = e.add(arith::DivUIOp::create(e.b, e.loc, start, e.index(kernel.getChunk())), sequence);
+  batch = e.select(packed, e.index(0), sequence);
+  firstRow = e.select(packed, start, e.index(0));
+  auto rows = scf::IfOp::create(
+      e.b, e.loc, packed,
+      [&](OpBuilder &, Location) {
+        Value end = e.load(e.at(offsets, e.add(sequence, 1), e.i64()), e.i64(), 1);
+        scf::YieldOp::create(e.b, e.loc, e.sub(e.max(e.min(end, tokens), start), start));
+      },
+      [&](OpBuilder &, Location) { scf::YieldOp::create(e.b, e.loc, tokens); });
+  numRows = rows.getResult(0);
+  if (kernel.getOverChunks())
+    chunkOfGrid = e.sub(task, firstSlot);
+}
+
+} // namespace fla::gpu

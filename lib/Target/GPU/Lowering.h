@@ -1,0 +1,134 @@
+//===- Lowering.h - the state of lowering one kernel to a GPU ---*- C++ -*-===//
+//
+// A tile is a list of registers: element i is what a thread holds in register i
+// of the tile's layout. What other threads must see passes through shared memory
+// (Shared.h). All threads of the block follow the same path; only loads and
+// stores at the end of a sequence differ by thread.
+//
+//===----------------------------------------------------------------------===//
+#ifndef FLA_LIB_TARGET_GPU_LOWERING_H
+#define FLA_LIB_TARGET_GPU_LOWERING_H
+
+#include "Shared.h"
+#include "Target.h"
+
+namespace fla::gpu {
+using tile::Coordinates;
+using tile::LinearLayout;
+using Registers = SmallVector<Value>;
+
+/// Coordinates of a thread's element: what its lane and warp add, and what the register adds.
+struct Position {
+  SmallVector<Value> thread; ///< i32 an axis
+  Coordinates constant;
+};
+
+/// How a kernel multiplies: the storage type of operands in shared memory.
+struct Operands {
+  Type element;
+  bool exact = false; ///< f32 operands keep all their bits
+};
+
+class Lowering {
+public:
+  Lowering(tile::KernelOp kernel, LLVM::LLVMFuncOp function, const Target &target, int64_t warps, Operands operands, OpBuilder &builder);
+  LogicalResult run();
+  int64_t sharedBytes() { return shared.finish(); }
+
+private:
+  // Values.
+  ArrayRef<Value> registers(Value value);
+  Value scalar(Value value);
+  void define(Value value, Registers list) { values[value] = std::move(list); }
+  LinearLayout layout(Value value) { return *tile::layoutOf(value.getType()); }
+  Type elementOf(Value value) { return getElementTypeOrSelf(value.getType()); }
+  Value i32(int64_t value);
+
+  // Threads.
+  ArrayRef<Value> threadPart(const LinearLayout &layout);
+  Value warpPart(const LinearLayout &layout, int64_t axis);
+  Value bits(Value number, ArrayRef<int32_t> coordinates);
+  /// thread + constant, where their bits never meet, else their exclusive or.
+  Value coordinate(const LinearLayout &layout, int64_t reg, int64_t axis);
+  bool isDisjoint(const LinearLayout &layout, int64_t axis);
+
+  // Structure.
+  LogicalResult block(Block &block);
+  LogicalResult operation(Operation *op);
+  LogicalResult elementwise(Operation *op);
+  LogicalResult forLoop(scf::ForOp op);
+  LogicalResult constant(arith::ConstantOp op);
+  Value compute(Operation *op, ValueRange operands, Type element);
+
+  // The grid point.
+  void gridPoint();
+  void findSlot(Value slot);
+  Value argument(Value buffer, int64_t field);
+  Value launchArgument(int64_t number);
+
+  // The caller's memory.
+  struct Access;
+  Access access(Value buffer, Value chunk, Type type);
+  Value rowLimit(Value chunk);
+  void load(tile::LoadOp op);
+  void store(tile::StoreOp op);
+  Registers loadRegisters(Access &a, const LinearLayout &layout, Type element, bool whole);
+  void storeRegisters(Access &a, const LinearLayout &layout, ArrayRef<Value> list, bool whole);
+
+  // Tiles.
+  void broadcast(tile::BroadcastOp op);
+  void reduce(tile::ReduceOp op);
+  Registers reduceAxis(tile::ReduceKind kind, const LinearLayout &from, int64_t axis, ArrayRef<Value> list);
+  Value combine(tile::ReduceKind kind, Value x, Value y);
+  void valid(tile::ValidOp op);
+  Registers convert(ArrayRef<Value> list, Type element, const LinearLayout &from, const LinearLayout &to);
+  void transpose(tile::TransposeOp op);
+  LogicalResult extractSlice(tensor::ExtractSliceOp op);
+  LogicalResult insertSlice(tensor::InsertSliceOp op);
+  void concat(tensor::ConcatOp op);
+  void reshape(Value from, Value to);
+  void extract(tensor::ExtractOp op);
+  void fromElements(tensor::FromElementsOp op);
+
+  // Products.
+  void dot(tile::DotOp op);
+  void dotWithAtoms(tile::DotOp op, const Atom &atom);
+  void dotByElement(tile::DotOp op);
+  Value isVisible(tile::Pairs pairs, int64_t level, Value token, Value past);
+  SharedTile operand(Value value, Type element, bool transposed, tile::DotOp masked);
+  SmallVector<Value> fragment(const SharedTile &from, const LinearLayout &atom, int64_t run, int64_t row, int64_t column, ArrayRef<Value> thread, bool swap);
+
+  // Along the tokens.
+  void cumsum(tile::CumSumOp op);
+  void segsum(tile::SegSumOp op);
+  void segsumGrad(tile::SegSumGradOp op);
+  void levelDecay(tile::LevelDecayOp op);
+  void levelDecayGrad(tile::LevelDecayGradOp op);
+  void scan(tile::ScanOp op);
+  void scanGrad(tile::ScanGradOp op);
+  void inverse(tile::InverseOp op);
+
+  // Shared memory.
+  SharedTile stage(ArrayRef<Value> list, const LinearLayout &layout, Type element, bool transposed = false, int64_t padding = -1);
+  /// Registers of `layout` whose element at `coordinates` is at `index(coordinates)` of `from`.
+  Registers gather(const SharedTile &from, const LinearLayout &layout, llvm::function_ref<SmallVector<Value>(ArrayRef<Value>)> index);
+
+  tile::KernelOp kernel;
+  LLVM::LLVMFuncOp function;
+  const Target &target;
+  int64_t warps;
+  Operands operands;
+  Emitter e;
+  Shared shared;
+  Value thread, lane, warp;
+  Value sequence, batch, firstRow, numRows, firstSlot, head, blockOfColumns, chunkOfGrid;
+  DenseMap<Value, Registers> values;
+  DenseMap<Attribute, SmallVector<Value>> threadParts;
+  /// Operands of products that are in shared memory already, by value, type, orientation and mask.
+  DenseMap<std::tuple<Value, Type, int64_t>, SharedTile> staged;
+  Block *stagedIn = nullptr;
+};
+
+} // namespace fla::gpu
+
+#endif

@@ -1,0 +1,214 @@
+//===- Memory.cpp - loads and stores of the caller's buffers --------------===//
+//
+// Chunks that lie whole inside their sequence take a path without conditions. At
+// the end of a sequence rows past it are not touched: loads read the last row
+// instead and become zero, stores are left out.
+//
+//===----------------------------------------------------------------------===//
+#include "Lowering.h"
+
+namespace fla::gpu {
+
+/// How a tile lies in a buffer: rows (of a token buffer) `rowStride` apart,
+/// inner axes with static strides.
+struct Lowering::Access {
+  Value base, rowStride, limit;
+  SmallVector<int64_t> strides; ///< of each axis of the tile, 0 for the rows
+  Type stored;
+};
+
+/// Rows of the chunk inside the sequence: min(numRows - chunk*C, C), at least 0.
+Value Lowering::rowLimit(Value chunk) {
+  Value left = e.sub(numRows, e.mul(scalar(chunk), kernel.getChunk()));
+  Value rows = e.max(e.min(left, e.index(kernel.getChunk())), e.index(0));
+  return arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), rows);
+}
+
+void Lowering::valid(tile::ValidOp op) {
+  Value limit = rowLimit(op.getChunk());
+  LinearLayout held = layout(op);
+  Registers list;
+  for (int64_t r = 0; r < held.numRegisters(); ++r)
+    list.push_back(e.cmp(arith::CmpIPredicate::slt, coordinate(held, r, 0), limit));
+  define(op, list);
+}
+
+Lowering::Access Lowering::access(Value buffer, Value chunk, Type tileType) {
+  auto type = cast<tile::BufferType>(buffer.getType());
+  bool token = type.getKind() == tile::BufferKind::token;
+  Access a;
+  a.stored = type.getElementType();
+  Value offset = e.index(0);
+  if (type.getKind() != tile::BufferKind::value) {
+    Value own = arith::DivUIOp::create(e.b, e.loc, head, argument(buffer, 4));
+    offset = e.mul(own, argument(buffer, 3));
+  }
+  switch (type.getKind()) {
+  case tile::BufferKind::token: {
+    a.rowStride = argument(buffer, 2);
+    Value row = e.add(firstRow, e.mul(scalar(chunk), kernel.getChunk()));
+    offset = e.add(offset, e.add(e.mul(batch, argument(buffer, 1)), e.mul(row, a.rowStride)));
+    a.limit = rowLimit(chunk);
+    break;
+  }
+  case tile::BufferKind::state:
+    offset = e.add(offset, e.mul(sequence, argument(buffer, 1)));
+    break;
+  case tile::BufferKind::saved:
+    offset = e.add(offset, e.mul(e.add(firstSlot, scalar(chunk)), argument(buffer, 1)));
+    break;
+  case tile::BufferKind::param:
+  case tile::BufferKind::value:
+    break;
+  }
+  ArrayRef<int64_t> shape, full = type.getShape();
+  if (auto tensor = dyn_cast<RankedTensorType>(tileType))
+    shape = token ? tensor.getShape().drop_front() : tensor.getShape();
+  a.strides.assign(shape.size(), 1);
+  int64_t stride = 1;
+  for (int64_t axis = shape.size() - 1; axis >= 0; --axis) {
+    a.strides[axis] = stride;
+    if (shape[axis] != full[axis]) // the block's slice of this axis
+      offset = e.add(offset, e.mul(blockOfColumns, shape[axis] * stride));
+    stride *= full[axis];
+  }
+  if (token && isa<RankedTensorType>(tileType))
+    a.strides.insert(a.strides.begin(), 0);
+  a.base = e.at(argument(buffer, 0), offset, a.stored);
+  return a;
+}
+
+/// Neighbours that one access may move.
+static int64_t runOf(const LinearLayout &layout, ArrayRef<int64_t> strides, Type stored) {
+  if (strides.empty() || strides.back() != 1)
+    return 1;
+  return std::min<int64_t>(layout.contiguous(layout.rank() - 1), 16 / Emitter::bytes(stored));
+}
+
+Registers Lowering::loadRegisters(Access &a, const LinearLayout &held, Type element, bool whole) {
+  int64_t run = runOf(held, a.strides, a.stored);
+  Registers list;
+  Value zero = e.real(element, 0.0);
+  for (int64_t r = 0; r < held.numRegisters(); r += run) {
+    Value inner = i32(0), row, offset;
+    for (int64_t axis = 0; axis < held.rank(); ++axis) {
+      if (a.rowStride && axis == 0)
+        row = coordinate(held, r, 0);
+      else
+        inner = arith::AddIOp::create(e.b, e.loc, inner, arith::MulIOp::create(e.b, e.loc, coordinate(held, r, axis), i32(a.strides[axis])));
+    }
+    offset = arith::ExtUIOp::create(e.b, e.loc, e.i64(), inner);
+    if (row) {
+      Value inside = row;
+      if (!whole)
+        inside = e.max(e.min(row, arith::SubIOp::create(e.b, e.loc, a.limit, i32(1))), i32(0));
+      offset = e.add(offset, e.mul(arith::ExtUIOp::create(e.b, e.loc, e.i64(), inside), a.rowStride));
+    }
+    Value loaded = e.load(e.at(a.base, offset, a.stored), a.stored, run);
+    cast<LLVM::LoadOp>(loaded.getDefiningOp()).setAlignment(run * Emitter::bytes(a.stored));
+    Value valid = row && !whole ? e.cmp(arith::CmpIPredicate::slt, row, a.limit) : Value();
+    for (int64_t i = 0; i < run; ++i) {
+      Value x = run > 1 ? LLVM::ExtractElementOp::create(e.b, e.loc, loaded, i32(i)).getResult() : loaded;
+      if (a.stored != element)
+        x = arith::ExtFOp::create(e.b, e.loc, element, x);
+      list.push_back(valid ? e.select(valid, x, zero) : x);
+    }
+  }
+  return list;
+}
+
+void Lowering::storeRegisters(Access &a, const LinearLayout &held, ArrayRef<Value> list, bool whole) {
+  int64_t run = runOf(held, a.strides, a.stored);
+  for (int64_t r = 0; r < held.numRegisters(); r += run) {
+    Value inner = i32(0), row;
+    for (int64_t axis = 0; axis < held.rank(); ++axis) {
+      if (a.rowStride && axis == 0)
+        row = coordinate(held, r, 0);
+      else
+        inner = arith::AddIOp::create(e.b, e.loc, inner, arith::MulIOp::create(e.b, e.loc, coordinate(held, r, axis), i32(a.strides[axis])));
+    }
+    Value stored = run > 1 ? LLVM::UndefOp::create(e.b, e.loc, Emitter::vec(a.stored, run)).getResult() : Value();
+    for (int64_t i = 0; i < run; ++i) {
+      Value x = list[r + i];
+      if (a.stored != x.getType())
+        x = arith::TruncFOp::create(e.b, e.loc, a.stored, x);
+      stored = run > 1 ? LLVM::InsertElementOp::create(e.b, e.loc, stored, x, i32(i)).getResult() : x;
+    }
+    auto write = [&] {
+      Value offset = arith::ExtUIOp::create(e.b, e.loc, e.i64(), inner);
+      if (row)
+        offset = e.add(offset, e.mul(arith::ExtUIOp::create(e.b, e.loc, e.i64(), row), a.rowStride));
+      LLVM::StoreOp::create(e.b, e.loc, stored, e.at(a.base, offset, a.stored), run * Emitter::bytes(a.stored));
+    };
+    if (row && !whole)
+      e.when(e.cmp(arith::CmpIPredicate::slt, row, a.limit), write);
+    else
+      write();
+  }
+}
+
+static Value isPresent(Emitter &e, Value data) {
+  return e.cmp(arith::CmpIPredicate::ne, LLVM::PtrToIntOp::create(e.b, e.loc, e.i64(), data), e.index(0));
+}
+
+void Lowering::load(tile::LoadOp op) {
+  Type type = op.getType(), element = elementOf(op);
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  LinearLayout held = tensor ? layout(op) : LinearLayout();
+  int64_t count = tensor ? held.numRegisters() : 1;
+  SmallVector<Type> types(count, element);
+  auto read = [&](bool whole, Access &a) {
+    if (tensor)
+      return loadRegisters(a, held, element, whole);
+    Value x = e.load(a.base, a.stored, 1);
+    if (a.stored != element)
+      x = a.stored.getIntOrFloatBitWidth() > element.getIntOrFloatBitWidth() ? arith::TruncFOp::create(e.b, e.loc, element, x).getResult()
+                                                                             : arith::ExtFOp::create(e.b, e.loc, element, x).getResult();
+    return Registers{x};
+  };
+  auto yield = [&](ValueRange list) { scf::YieldOp::create(e.b, e.loc, list); };
+  auto present = scf::IfOp::create(
+      e.b, e.loc, isPresent(e, argument(op.getBuffer(), 0)),
+      [&](OpBuilder &, Location) {
+        Access a = access(op.getBuffer(), op.getChunk(), type);
+        if (!a.rowStride || !tensor)
+          return yield(read(true, a));
+        Value whole = e.cmp(arith::CmpIPredicate::eq, a.limit, i32(kernel.getChunk()));
+        auto both = scf::IfOp::create(
+            e.b, e.loc, whole, [&](OpBuilder &, Location) { yield(read(true, a)); }, [&](OpBuilder &, Location) { yield(read(false, a)); });
+        yield(both.getResults());
+      },
+      [&](OpBuilder &, Location) {
+        Registers list(count, e.real(element, op.getAbsent().convertToDouble()));
+        // Rows past the end are zero, whatever stands for an absent buffer.
+        if (tensor && op.getBuffer().getType().getKind() == tile::BufferKind::token && !op.getAbsent().isZero()) {
+          Value limit = rowLimit(op.getChunk());
+          for (int64_t r = 0; r < count; ++r)
+            list[r] = e.select(e.cmp(arith::CmpIPredicate::slt, coordinate(held, r, 0), limit), list[r], e.real(element, 0.0));
+        }
+        yield(list);
+      });
+  define(op, Registers(present.getResults()));
+}
+
+void Lowering::store(tile::StoreOp op) {
+  Value value = op.getValue();
+  auto tensor = dyn_cast<RankedTensorType>(value.getType());
+  e.when(isPresent(e, argument(op.getBuffer(), 0)), [&] {
+    Access a = access(op.getBuffer(), op.getChunk(), value.getType());
+    if (!tensor) {
+      Value x = scalar(value);
+      if (x.getType() != a.stored)
+        x = e.convert(x, a.stored);
+      return e.when(e.cmp(arith::CmpIPredicate::eq, thread, i32(0)), [&] { LLVM::StoreOp::create(e.b, e.loc, x, a.base, Emitter::bytes(a.stored)); });
+    }
+    LinearLayout held = layout(value);
+    if (!a.rowStride)
+      return storeRegisters(a, held, registers(value), true);
+    Value whole = e.cmp(arith::CmpIPredicate::eq, a.limit, i32(kernel.getChunk()));
+    e.when(
+        whole, [&] { storeRegisters(a, held, registers(value), true); }, [&] { storeRegisters(a, held, registers(value), false); });
+  });
+}
+
+} // namespace fla::gpu

@@ -1,0 +1,64 @@
+//===- Shared.h - tiles in shared memory ------------------------*- C++ -*-===//
+//
+// A tile lives in shared memory from when it is written until it is last read;
+// tiles that are never there together share bytes. Barriers are put where a read
+// follows a write or a write follows a read, and nowhere else; the beginning of a
+// loop follows its end.
+//
+//===----------------------------------------------------------------------===//
+#ifndef FLA_LIB_TARGET_GPU_SHARED_H
+#define FLA_LIB_TARGET_GPU_SHARED_H
+
+#include "Target.h"
+
+namespace fla::gpu {
+
+/// A tile in shared memory, row after row; rows are `rowStride` elements apart.
+struct SharedTile {
+  int64_t number = -1;
+  Value base; ///< i32 byte offset, known when the kernel is done
+  Type element;
+  SmallVector<int64_t> shape;
+  int64_t rowStride = 0;
+  int64_t elementBytes() const { return Emitter::bytes(element); }
+  /// Elements between neighbours along an axis.
+  int64_t stride(int64_t axis) const;
+  int64_t bytes() const;
+};
+
+class Shared {
+public:
+  Shared(Emitter &e, const Target &target) : e(e), target(target) {}
+
+  /// Room for a tile; rows get `padding` bytes more so that columns spread over banks.
+  SharedTile allocate(ArrayRef<int64_t> shape, Type element, int64_t padding);
+  void beforeWrite();
+  void beforeRead(const SharedTile &tile);
+  void enterLoop();
+  void leaveLoop();
+  /// The address of byte `offset` (i32) of a tile, plus a constant.
+  Value address(const SharedTile &tile, Value offset, int64_t constant);
+  /// Gives every tile its place; returns the bytes of all.
+  int64_t finish();
+  void setBase(Value pointer) { memory = pointer; }
+  bool isInLoopOf(const SharedTile &tile) const { return spans[tile.number].depth == depth; }
+
+private:
+  struct Span {
+    int64_t start, end, bytes, depth, loop;
+    arith::ConstantOp offset;
+  };
+  void barrier();
+  Emitter &e;
+  const Target &target;
+  Value memory;
+  SmallVector<Span> spans;
+  SmallVector<SmallVector<int64_t>> usedInside{{}}; ///< tiles from outside that each open loop reads
+  SmallVector<int64_t> loops{0};
+  int64_t clock = 0, depth = 0, numLoops = 0;
+  bool reads = false, writes = false;
+};
+
+} // namespace fla::gpu
+
+#endif

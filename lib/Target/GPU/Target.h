@@ -1,0 +1,47 @@
+//===- Target.h - what the common lowering asks of a vendor -----*- C++ -*-===//
+#ifndef FLA_LIB_TARGET_GPU_TARGET_H
+#define FLA_LIB_TARGET_GPU_TARGET_H
+
+#include "../Common/Emitter.h"
+#include "fla/Dialect/Tile/IR/Tile.h"
+#include "fla/Target/GPU/Chip.h"
+
+namespace fla::gpu {
+using namespace mlir;
+using namespace codegen;
+
+/// A product of small matrices that one warp computes in one instruction:
+/// c[m,n] += sum_k a[m,k] b[k,n], operands of one `element`, sums in f32.
+struct Atom {
+  int64_t m, n, k;
+  Type element;
+  tile::LinearLayout a, b, c; ///< of one warp; b is k x n
+  /// Neighbours along k that an operand holds in registers next to each other.
+  int64_t run() const { return a.contiguous(1); }
+};
+
+class Target {
+public:
+  explicit Target(const Chip &chip) : chip(chip) {}
+  virtual ~Target() = default;
+  const Chip &chip;
+
+  /// Number of the thread in its block and of the block in the grid, i32.
+  virtual Value threadIndex(Emitter &e) const = 0;
+  virtual Value blockIndex(Emitter &e) const = 0;
+  /// Waits for all threads of the block; what they wrote to shared memory is visible after.
+  virtual void barrier(Emitter &e) const = 0;
+  /// The 32-bit `x` of the lane whose number differs in the bits of `mask`.
+  virtual Value shuffleXor(Emitter &e, Value x, int64_t mask) const = 0;
+  /// The product that takes operands of this type (bf16, f16, or f32 for tf32 or exact f32), or none.
+  virtual std::optional<Atom> atom(Type element, bool exact) const = 0;
+  /// One product. Operands come as vectors of `run()` neighbours along k, `c` as single numbers.
+  virtual SmallVector<Value> multiply(Emitter &e, const Atom &atom, ValueRange a, ValueRange b, ValueRange c) const = 0;
+};
+
+/// The target of a chip.
+std::unique_ptr<Target> createTarget(const Chip &chip, MLIRContext *context);
+
+} // namespace fla::gpu
+
+#endif

@@ -1,0 +1,307 @@
+//===- Tiles.cpp - what moves elements between threads --------------------===//
+#include "Lowering.h"
+
+namespace fla::gpu {
+
+/// What a thread's register adds to the coordinates along some axes.
+static Coordinates project(const LinearLayout &layout, int64_t reg, ArrayRef<int64_t> axes) {
+  Coordinates all = layout.apply(reg, 0, 0), some;
+  for (int64_t axis : axes)
+    some.push_back(all[axis]);
+  return some;
+}
+
+static int64_t registerAt(const LinearLayout &layout, const Coordinates &at) {
+  for (int64_t r = 0; r < layout.numRegisters(); ++r)
+    if (layout.apply(r, 0, 0) == at)
+      return r;
+  llvm_unreachable("the layout of a part has the registers of the whole");
+}
+
+void Lowering::broadcast(tile::BroadcastOp op) {
+  LinearLayout to = layout(op);
+  if (!isa<RankedTensorType>(op.getValue().getType()))
+    return define(op, Registers(to.numRegisters(), scalar(op.getValue())));
+  LinearLayout from = layout(op.getValue());
+  ArrayRef<Value> list = registers(op.getValue());
+  Registers result;
+  for (int64_t r = 0; r < to.numRegisters(); ++r)
+    result.push_back(list[registerAt(from, project(to, r, op.getAxes()))]);
+  define(op, result);
+}
+
+//===----------------------------------------------------------------------===//
+// Reductions
+//===----------------------------------------------------------------------===//
+
+Value Lowering::combine(tile::ReduceKind kind, Value x, Value y) { return kind == tile::ReduceKind::add ? e.addf(x, y) : e.maxf(x, y); }
+
+/// True for a basis that goes along `axis` alone.
+static bool goesAlong(const Coordinates &basis, int64_t axis) { return basis[axis] != 0; }
+
+/// Sums registers, then lanes, then warps (through shared memory, in the order of
+/// their numbers, so that all copies of a sum have the same bits).
+Registers Lowering::reduceAxis(tile::ReduceKind kind, const LinearLayout &from, int64_t axis, ArrayRef<Value> list) {
+  SmallVector<int64_t> kept;
+  for (int64_t i = 0; i < from.rank(); ++i)
+    if (i != axis)
+      kept.push_back(i);
+  LinearLayout to = from.dropAxis(axis).withoutCopies();
+  Registers sums(to.numRegisters());
+  for (int64_t r = 0; r < from.numRegisters(); ++r) {
+    // A second copy of an element does not count twice.
+    bool isCopy = false;
+    for (int64_t earlier = 0; earlier < r && !isCopy; ++earlier)
+      isCopy = from.apply(earlier, 0, 0) == from.apply(r, 0, 0);
+    if (isCopy)
+      continue;
+    Value &sum = sums[kept.empty() ? 0 : registerAt(to, project(from, r, kept))];
+    sum = sum ? combine(kind, sum, list[r]) : list[r];
+  }
+  for (auto [bit, basis] : llvm::enumerate(from.laneBases()))
+    if (goesAlong(basis, axis))
+      for (Value &sum : sums)
+        sum = combine(kind, sum, target.shuffleXor(e, sum, int64_t(1) << bit));
+  int64_t mask = 0;
+  for (auto [bit, basis] : llvm::enumerate(from.warpBases()))
+    if (goesAlong(basis, axis))
+      mask |= int64_t(1) << bit;
+  if (!mask)
+    return sums;
+  int64_t lanes = target.chip.lanes, count = sums.size();
+  SharedTile partial = shared.allocate({warps, count * lanes}, sums[0].getType(), 0);
+  shared.beforeWrite();
+  auto at = [&](Value ofWarp, int64_t r) {
+    Value index = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, ofWarp, i32(count * lanes)), lane);
+    return shared.address(partial, arith::MulIOp::create(e.b, e.loc, index, i32(4)), r * lanes * 4);
+  };
+  for (int64_t r = 0; r < count; ++r)
+    e.store(sums[r], at(warp, r));
+  shared.beforeRead(partial);
+  Value others = arith::AndIOp::create(e.b, e.loc, warp, i32(~mask));
+  for (int64_t r = 0; r < count; ++r) {
+    Value sum;
+    for (int64_t part = 0; part <= mask; ++part) {
+      if (part & ~mask)
+        continue;
+      Value x = e.load(at(arith::OrIOp::create(e.b, e.loc, others, i32(part)), r), sums[r].getType(), 1);
+      sum = sum ? combine(kind, sum, x) : x;
+    }
+    sums[r] = sum;
+  }
+  return sums;
+}
+
+void Lowering::reduce(tile::ReduceOp op) { define(op, reduceAxis(op.getKind(), layout(op.getValue()), op.getAxis(), registers(op.getValue()))); }
+
+//===----------------------------------------------------------------------===//
+// Through shared memory
+//===----------------------------------------------------------------------===//
+
+static int64_t pieceOf(const LinearLayout &layout, Type element) {
+  return std::min<int64_t>(layout.contiguous(layout.rank() - 1), 16 / Emitter::bytes(element));
+}
+
+/// Writes a tile to shared memory in `element`, its two axes swapped with `transposed`.
+SharedTile Lowering::stage(ArrayRef<Value> list, const LinearLayout &held, Type element, bool transposed, int64_t padding) {
+  SmallVector<int64_t> shape(held.shape());
+  if (transposed)
+    std::swap(shape[0], shape[1]);
+  SharedTile to = shared.allocate(shape, element, padding < 0 ? 16 : padding);
+  shared.beforeWrite();
+  int64_t run = transposed ? 1 : pieceOf(held, element), size = Emitter::bytes(element);
+  for (int64_t r = 0; r < held.numRegisters(); r += run) {
+    Value offset = i32(0);
+    int64_t fixed = 0;
+    for (int64_t axis = 0; axis < held.rank(); ++axis) {
+      int64_t stride = to.stride(transposed ? 1 - axis : axis) * size;
+      bool disjoint = isDisjoint(held, axis);
+      Value part = disjoint ? threadPart(held)[axis] : coordinate(held, r, axis);
+      offset = arith::AddIOp::create(e.b, e.loc, offset, arith::MulIOp::create(e.b, e.loc, part, i32(stride)));
+      fixed += disjoint ? held.apply(r, 0, 0)[axis] * stride : 0;
+    }
+    Type from = list[r].getType();
+    Value piece = run > 1 ? LLVM::UndefOp::create(e.b, e.loc, Emitter::vec(from, run)).getResult() : list[r];
+    for (int64_t i = 0; i < run && run > 1; ++i)
+      piece = LLVM::InsertElementOp::create(e.b, e.loc, piece, list[r + i], i32(i));
+    if (from.isInteger(1))
+      piece = arith::ExtUIOp::create(e.b, e.loc, Emitter::vec(e.b.getI8Type(), run), piece);
+    else if (from != element)
+      piece = arith::TruncFOp::create(e.b, e.loc, Emitter::vec(element, run), piece);
+    LLVM::StoreOp::create(e.b, e.loc, piece, shared.address(to, offset, fixed), run * size);
+  }
+  return to;
+}
+
+Registers Lowering::gather(const SharedTile &from, const LinearLayout &held, llvm::function_ref<SmallVector<Value>(ArrayRef<Value>)> index) {
+  shared.beforeRead(from);
+  Registers list;
+  int64_t size = from.elementBytes();
+  for (int64_t r = 0; r < held.numRegisters(); ++r) {
+    SmallVector<Value> at;
+    for (int64_t axis = 0; axis < held.rank(); ++axis)
+      at.push_back(coordinate(held, r, axis));
+    Value offset = i32(0);
+    for (auto [axis, x] : llvm::enumerate(index(at)))
+      offset = arith::AddIOp::create(e.b, e.loc, offset, arith::MulIOp::create(e.b, e.loc, x, i32(from.stride(axis) * size)));
+    list.push_back(e.load(shared.address(from, offset, 0), from.element, 1));
+  }
+  return list;
+}
+
+Registers Lowering::convert(ArrayRef<Value> list, Type element, const LinearLayout &from, const LinearLayout &to) {
+  tile::Conversion plan = tile::planConversion(from, to);
+  if (plan.kind == tile::ConversionKind::identity || plan.kind == tile::ConversionKind::registers)
+    return llvm::map_to_vector(plan.source, [&](int64_t r) { return list[r]; });
+  bool truth = element.isInteger(1);
+  SharedTile tile = stage(list, from, truth ? Type(e.b.getI8Type()) : element);
+  Registers result = gather(tile, to, [](ArrayRef<Value> at) { return SmallVector<Value>(at); });
+  if (truth)
+    for (Value &x : result)
+      x = arith::TruncIOp::create(e.b, e.loc, e.b.getI1Type(), x);
+  return result;
+}
+
+void Lowering::transpose(tile::TransposeOp op) {
+  SharedTile tile = stage(registers(op.getValue()), layout(op.getValue()), elementOf(op));
+  define(op, gather(tile, layout(op), [](ArrayRef<Value> at) { return SmallVector<Value>{at[1], at[0]}; }));
+}
+
+//===----------------------------------------------------------------------===//
+// Slices
+//===----------------------------------------------------------------------===//
+
+template <typename Op> static LogicalResult checkSlice(Op op) {
+  bool fixed = llvm::none_of(op.getStaticSizes(), ShapedType::isDynamic) && llvm::none_of(op.getStaticStrides(), ShapedType::isDynamic);
+  return fixed ? success() : op.emitOpError("expected static sizes and strides in a kernel of a GPU target");
+}
+
+LogicalResult Lowering::extractSlice(tensor::ExtractSliceOp op) {
+  if (failed(checkSlice(op)))
+    return failure();
+  SmallVector<Value> starts;
+  unsigned next = 0;
+  for (int64_t start : op.getStaticOffsets())
+    starts.push_back(ShapedType::isDynamic(start) ? arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), scalar(op.getOffsets()[next++])).getResult()
+                                                  : i32(start));
+  auto dropped = op.getDroppedDims();
+  SharedTile tile = stage(registers(op.getSource()), layout(op.getSource()), elementOf(op));
+  define(op, gather(tile, layout(op), [&](ArrayRef<Value> at) {
+           SmallVector<Value> from;
+           unsigned axis = 0;
+           for (auto [i, start] : llvm::enumerate(starts)) {
+             Value x = start;
+             if (!dropped[i])
+               x = arith::AddIOp::create(e.b, e.loc, x, arith::MulIOp::create(e.b, e.loc, at[axis++], i32(op.getStaticStrides()[i])));
+             from.push_back(x);
+           }
+           return from;
+         }));
+  return success();
+}
+
+LogicalResult Lowering::insertSlice(tensor::InsertSliceOp op) {
+  if (failed(checkSlice(op)))
+    return failure();
+  // Both tiles in shared memory; each element of the result reads one of them.
+  auto part = cast<RankedTensorType>(op.getSource().getType());
+  if (part.getRank() != op.getType().getRank())
+    return op.emitOpError("expected tiles of one rank in a kernel of a GPU target");
+  SharedTile from = stage(registers(op.getSource()), layout(op.getSource()), elementOf(op));
+  LinearLayout held = layout(op);
+  ArrayRef<Value> whole = registers(op.getDest());
+  SmallVector<Value> starts;
+  unsigned next = 0;
+  for (int64_t start : op.getStaticOffsets())
+    starts.push_back(ShapedType::isDynamic(start) ? arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), scalar(op.getOffsets()[next++])).getResult()
+                                                  : i32(start));
+  SmallVector<Value> inside;
+  Registers inner = gather(from, held, [&](ArrayRef<Value> at) {
+    SmallVector<Value> index;
+    Value all;
+    for (auto [axis, x] : llvm::enumerate(at)) {
+      int64_t stride = op.getStaticStrides()[axis], size = part.getDimSize(axis);
+      Value relative = arith::SubIOp::create(e.b, e.loc, x, starts[axis]);
+      Value number = arith::DivSIOp::create(e.b, e.loc, relative, i32(stride));
+      Value exact = e.cmp(arith::CmpIPredicate::eq, arith::MulIOp::create(e.b, e.loc, number, i32(stride)), relative);
+      Value within = arith::AndIOp::create(e.b, e.loc, exact, e.cmp(arith::CmpIPredicate::ult, number, i32(size)));
+      all = all ? arith::AndIOp::create(e.b, e.loc, all, within).getResult() : within;
+      index.push_back(e.select(within, number, i32(0)));
+    }
+    inside.push_back(all);
+    return index;
+  });
+  Registers list;
+  for (auto [r, x] : llvm::enumerate(inner))
+    list.push_back(e.select(inside[r], x, whole[r]));
+  define(op, list);
+  return success();
+}
+
+void Lowering::concat(tensor::ConcatOp op) {
+  LinearLayout held = layout(op);
+  int64_t axis = op.getDim(), start = 0;
+  Registers list;
+  for (Value input : op.getInputs()) {
+    int64_t size = cast<RankedTensorType>(input.getType()).getDimSize(axis);
+    SharedTile tile = stage(registers(input), layout(input), elementOf(op));
+    SmallVector<Value> inside;
+    Registers part = gather(tile, held, [&](ArrayRef<Value> at) {
+      SmallVector<Value> index(at);
+      Value relative = arith::SubIOp::create(e.b, e.loc, at[axis], i32(start));
+      inside.push_back(e.cmp(arith::CmpIPredicate::ult, relative, i32(size)));
+      index[axis] = e.select(inside.back(), relative, i32(0));
+      return index;
+    });
+    for (int64_t r = 0; r < held.numRegisters(); ++r)
+      start ? void(list[r] = e.select(inside[r], part[r], list[r])) : list.push_back(part[r]);
+    start += size;
+  }
+  define(op, list);
+}
+
+/// The same elements in row-major order under another shape.
+void Lowering::reshape(Value source, Value to) {
+  SharedTile tile = stage(registers(source), layout(source), elementOf(to));
+  ArrayRef<int64_t> from = cast<RankedTensorType>(source.getType()).getShape();
+  LinearLayout held = layout(to);
+  define(to, gather(tile, held, [&](ArrayRef<Value> at) {
+           Value flat = i32(0);
+           for (auto [axis, x] : llvm::enumerate(at))
+             flat = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, flat, i32(held.shape()[axis])), x);
+           SmallVector<Value> index(from.size());
+           for (int64_t axis = from.size() - 1; axis >= 0; --axis) {
+             index[axis] = arith::RemUIOp::create(e.b, e.loc, flat, i32(from[axis]));
+             flat = arith::DivUIOp::create(e.b, e.loc, flat, i32(from[axis]));
+           }
+           return index;
+         }));
+}
+
+void Lowering::extract(tensor::ExtractOp op) {
+  SharedTile tile = stage(registers(op.getTensor()), layout(op.getTensor()), elementOf(op));
+  shared.beforeRead(tile);
+  Value offset = i32(0);
+  for (auto [axis, x] : llvm::enumerate(op.getIndices())) {
+    Value index = arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), scalar(x));
+    offset = arith::AddIOp::create(e.b, e.loc, offset, arith::MulIOp::create(e.b, e.loc, index, i32(tile.stride(axis) * tile.elementBytes())));
+  }
+  define(op, {e.load(shared.address(tile, offset, 0), tile.element, 1)});
+}
+
+void Lowering::fromElements(tensor::FromElementsOp op) {
+  LinearLayout held = layout(op);
+  Registers list;
+  for (int64_t r = 0; r < held.numRegisters(); ++r) {
+    Value flat = i32(0), chosen = scalar(op.getElements().front());
+    for (int64_t axis = 0; axis < held.rank(); ++axis)
+      flat = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, flat, i32(held.shape()[axis])), coordinate(held, r, axis));
+    for (auto [i, x] : llvm::enumerate(op.getElements()))
+      if (i)
+        chosen = e.select(e.cmp(arith::CmpIPredicate::eq, flat, i32(i)), scalar(x), chosen);
+    list.push_back(chosen);
+  }
+  define(op, list);
+}
+
+} // namespace fla::gpu
