@@ -173,7 +173,7 @@ static std::optional<int> dppSource(unsigned control, int lane) {
     if (by == 2) // row_bcast15: the last lane of the row before
       return row ? std::optional(row - 1) : std::nullopt;
     return lane >= 32 ? std::optional(31) : std::nullopt; // row_bcast31
-  case 0x150: // row_share, or row_newbcast on gfx90a
+  case 0x150:                                             // row_share, or row_newbcast on gfx90a
     return row + by;
   case 0x160: // row_xmask
     return row + (in ^ by);
@@ -256,7 +256,8 @@ template <bool writes> static void runBuffer(ThreadBlock &b, const BufferAccess 
         b.writeGlobal(b.slot(x.base)[t] + at, x.elementBytes, x.elementBytes, t, x.site, data);
       } else if (!writes) {
         if (inside)
-          b.readGlobal(b.slot(x.base)[t] + at, x.elementBytes, x.elementBytes, t, x.site, data);
+          if (const uint8_t *from = b.readGlobal(b.slot(x.base)[t] + at, x.elementBytes, x.elementBytes, t, x.site))
+            std::memcpy(data, from, x.elementBytes);
         std::memcpy(&value, data, 8);
       }
     }
@@ -269,8 +270,13 @@ template <bool writes> static void compileBuffer(Operation &op, Compiler &c, Val
     return c.unsupported(op, "expected a resource made in the same block or in one around it");
   if (!writes)
     c.define(value);
-  BufferAccess x{c.slots(resource)[0],    c.slots(resource)[1], c.slot(offset), c.slot(scalarOffset), Slots(c.slots(value)),
-                 elementOf(value.getType()).bytes(), c.site(op)};
+  BufferAccess x{c.slots(resource)[0],
+                 c.slots(resource)[1],
+                 c.slot(offset),
+                 c.slot(scalarOffset),
+                 Slots(c.slots(value)),
+                 elementOf(value.getType()).bytes(),
+                 c.site(op)};
   c.step([x](ThreadBlock &b) { runBuffer<writes>(b, x); });
 }
 
@@ -299,7 +305,7 @@ void fla::sim::addAMD(Compiler::Handlers &h) {
   h["rocdl.make.buffer.rsrc"] = compileResource;
   h["rocdl.raw.ptr.buffer.load"] = compileBufferLoad;
   h["rocdl.raw.ptr.buffer.store"] = compileBufferStore;
-  for (llvm::StringRef name : {"rocdl.s.waitcnt", "rocdl.s.sleep", "rocdl.s.nop", "rocdl.s.setprio", "rocdl.sched.barrier",
-                               "rocdl.sched.group.barrier", "rocdl.iglp.opt"})
+  for (llvm::StringRef name :
+       {"rocdl.s.waitcnt", "rocdl.s.sleep", "rocdl.s.nop", "rocdl.s.setprio", "rocdl.sched.barrier", "rocdl.sched.group.barrier", "rocdl.iglp.opt"})
     h[name] = compileIgnored;
 }

@@ -110,17 +110,18 @@ struct Transfer {
 };
 } // namespace
 
-static void unpack(ThreadBlock &b, const Transfer &x, unsigned thread, const uint8_t *data) {
-  for (size_t i = 0; i < x.values.size(); ++i) {
-    uint64_t value = 0;
-    std::memcpy(&value, data + i * x.elementBytes, x.elementBytes);
-    b.slot(x.values[i])[thread] = value;
+/// Calls f with a number of the element's type: moves of known sizes are single instructions.
+template <class F> static void withElement(unsigned bytes, F f) {
+  switch (bytes) {
+  case 1:
+    return f(uint8_t());
+  case 2:
+    return f(uint16_t());
+  case 4:
+    return f(uint32_t());
+  default:
+    return f(uint64_t());
   }
-}
-
-static void pack(ThreadBlock &b, const Transfer &x, unsigned thread, uint8_t *data) {
-  for (size_t i = 0; i < x.values.size(); ++i)
-    std::memcpy(data + i * x.elementBytes, b.slot(x.values[i]) + thread, x.elementBytes);
 }
 
 static void count(ThreadBlock &b, const Transfer &x, bool reads) {
@@ -130,28 +131,32 @@ static void count(ThreadBlock &b, const Transfer &x, bool reads) {
     b.countGlobal(x.site, b.slot(x.pointer), x.bytes);
 }
 
-static void load(ThreadBlock &b, const Transfer &x) {
+template <class T> static void load(ThreadBlock &b, const Transfer &x) {
+  static const std::vector<uint8_t> nothing(maxBytes, 0xff);
   const uint64_t *addresses = b.slot(x.pointer);
-  count(b, x, true);
   for (unsigned t = b.begin(); t < b.end(); ++t) {
     if (!b.isActive(t))
       continue;
-    uint8_t data[maxBytes];
-    if (x.shared ? !b.readShared(addresses[t], x.bytes, x.alignment, t, x.site, data)
-                 : !b.readGlobal(addresses[t], x.bytes, x.alignment, t, x.site, data))
-      std::memset(data, 0xff, x.bytes);
-    unpack(b, x, t, data);
+    const uint8_t *data =
+        x.shared ? b.readShared(addresses[t], x.bytes, x.alignment, t, x.site) : b.readGlobal(addresses[t], x.bytes, x.alignment, t, x.site);
+    for (size_t i = 0; i < x.values.size(); ++i) {
+      T value;
+      std::memcpy(&value, (data ? data : nothing.data()) + i * sizeof(T), sizeof(T));
+      b.slot(x.values[i])[t] = value;
+    }
   }
 }
 
-static void store(ThreadBlock &b, const Transfer &x) {
+template <class T> static void store(ThreadBlock &b, const Transfer &x) {
   const uint64_t *addresses = b.slot(x.pointer);
-  count(b, x, false);
   for (unsigned t = b.begin(); t < b.end(); ++t) {
     if (!b.isActive(t))
       continue;
     uint8_t data[maxBytes];
-    pack(b, x, t, data);
+    for (size_t i = 0; i < x.values.size(); ++i) {
+      T value = b.slot(x.values[i])[t];
+      std::memcpy(data + i * sizeof(T), &value, sizeof(T));
+    }
     if (x.shared)
       b.writeShared(addresses[t], x.bytes, x.alignment, t, x.site, data);
     else
@@ -163,7 +168,8 @@ static void store(ThreadBlock &b, const Transfer &x) {
 static std::optional<Transfer> transferOf(Operation &op, Type type, Value pointer, std::optional<uint64_t> alignment, Compiler &c) {
   llvm::SmallVector<Element> elements;
   unsigned space = addressSpaceOf(pointer);
-  if (space == 5 || !flatten(type, elements) || !llvm::all_equal(elements) || elements[0].bytes() * elements.size() > maxBytes) {
+  if (space == 5 || !flatten(type, elements) || !llvm::all_equal(elements) || !llvm::isPowerOf2_32(elements[0].bytes()) ||
+      elements[0].bytes() * elements.size() > maxBytes) {
     c.unsupported(op, "only scalars and vectors of up to 128 bytes in global and shared memory are accessed");
     return std::nullopt;
   }
@@ -177,7 +183,12 @@ static void compileLoad(Operation &op, Compiler &c) {
   if (!transfer)
     return;
   transfer->values = c.define(access.getResult());
-  c.step([transfer = *transfer](ThreadBlock &b) { load(b, transfer); });
+  withElement(transfer->elementBytes, [&](auto element) {
+    c.step([transfer = *transfer](ThreadBlock &b) {
+      count(b, transfer, true);
+      load<decltype(element)>(b, transfer);
+    });
+  });
 }
 
 static void compileStore(Operation &op, Compiler &c) {
@@ -186,7 +197,12 @@ static void compileStore(Operation &op, Compiler &c) {
   if (!transfer)
     return;
   transfer->values = Slots(c.slots(access.getValue()));
-  c.step([transfer = *transfer](ThreadBlock &b) { store(b, transfer); });
+  withElement(transfer->elementBytes, [&](auto element) {
+    c.step([transfer = *transfer](ThreadBlock &b) {
+      count(b, transfer, false);
+      store<decltype(element)>(b, transfer);
+    });
+  });
 }
 
 void fla::sim::addAccesses(Compiler::Handlers &handlers) {

@@ -45,12 +45,10 @@ static void addIntegers(Compiler::Handlers &h) {
   h["arith.remsi"] = h["llvm.srem"] = [](Operation &op, Compiler &c) { mapInts2(op, c, remainderSigned); };
   h["arith.floordivsi"] = [](Operation &op, Compiler &c) { mapInts2(op, c, divideFloor); };
   h["arith.ceildivsi"] = [](Operation &op, Compiler &c) { mapInts2(op, c, divideCeil); };
-  h["arith.divui"] = h["llvm.udiv"] = [](Operation &op, Compiler &c) {
-    mapInts2(op, c, [](uint64_t x, uint64_t y, unsigned) { return y ? x / y : 0; });
-  };
-  h["arith.remui"] = h["llvm.urem"] = [](Operation &op, Compiler &c) {
-    mapInts2(op, c, [](uint64_t x, uint64_t y, unsigned) { return y ? x % y : 0; });
-  };
+  h["arith.divui"] =
+      h["llvm.udiv"] = [](Operation &op, Compiler &c) { mapInts2(op, c, [](uint64_t x, uint64_t y, unsigned) { return y ? x / y : 0; }); };
+  h["arith.remui"] =
+      h["llvm.urem"] = [](Operation &op, Compiler &c) { mapInts2(op, c, [](uint64_t x, uint64_t y, unsigned) { return y ? x % y : 0; }); };
   h["arith.ceildivui"] = [](Operation &op, Compiler &c) {
     mapInts2(op, c, [](uint64_t x, uint64_t y, unsigned) { return y && x ? (x - 1) / y + 1 : 0; });
   };
@@ -69,12 +67,10 @@ static void addIntegers(Compiler::Handlers &h) {
   h["arith.minsi"] = h["llvm.intr.smin"] = [](Operation &op, Compiler &c) {
     mapInts2(op, c, [](uint64_t x, uint64_t y, unsigned bits) { return std::min(signExtend(x, bits), signExtend(y, bits)); });
   };
-  h["arith.maxui"] = h["llvm.intr.umax"] = [](Operation &op, Compiler &c) {
-    mapInts2(op, c, [](uint64_t x, uint64_t y, unsigned) { return std::max(x, y); });
-  };
-  h["arith.minui"] = h["llvm.intr.umin"] = [](Operation &op, Compiler &c) {
-    mapInts2(op, c, [](uint64_t x, uint64_t y, unsigned) { return std::min(x, y); });
-  };
+  h["arith.maxui"] =
+      h["llvm.intr.umax"] = [](Operation &op, Compiler &c) { mapInts2(op, c, [](uint64_t x, uint64_t y, unsigned) { return std::max(x, y); }); };
+  h["arith.minui"] =
+      h["llvm.intr.umin"] = [](Operation &op, Compiler &c) { mapInts2(op, c, [](uint64_t x, uint64_t y, unsigned) { return std::min(x, y); }); };
   h["arith.extsi"] = h["llvm.sext"] = h["arith.index_cast"] = [](Operation &op, Compiler &c) { mapInts1(op, c, signExtend); };
 }
 

@@ -25,9 +25,7 @@ struct Memory::Buffer {
   std::unique_ptr<std::atomic<uint64_t>[]> writers;
 
   /// Block (21 bits), barriers passed (32 bits, its low ones), thread + 1 (11 bits).
-  static uint64_t writer(int64_t block, uint32_t epoch, unsigned thread) {
-    return uint64_t(block) << 43 | uint64_t(epoch) << 11 | (thread + 1);
-  }
+  static uint64_t writer(int64_t block, uint32_t epoch, unsigned thread) { return uint64_t(block) << 43 | uint64_t(epoch) << 11 | (thread + 1); }
 };
 
 } // namespace fla::sim

@@ -125,8 +125,7 @@ void Compiler::layOutShared(Operation *module) {
   // What has no size of its own starts where the others end.
   for (auto global : module->getRegion(0).getOps<LLVM::GlobalOp>())
     if (global.getAddrSpace() == sharedSpace && strideOf(global.getType()) == 0)
-      sharedOffsets[global.getSymName()] = program.staticShared =
-          llvm::alignTo(program.staticShared, global.getAlignment().value_or(16));
+      sharedOffsets[global.getSymName()] = program.staticShared = llvm::alignTo(program.staticShared, global.getAlignment().value_or(16));
 }
 
 void Compiler::compile(LLVM::LLVMFuncOp kernel) {

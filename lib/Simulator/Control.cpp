@@ -93,9 +93,7 @@ static void compileWhile(Operation &op, Compiler &c) {
   Slot inside = c.slot(condition.getCondition());
   Steps body = withYield(after, after.getTerminator()->getOperands(), arguments, c);
   uint32_t site = c.site(op);
-  c.step([=, testing = std::move(testing), body = std::move(body)](ThreadBlock &b) {
-    b.loop(body, inside, [&] { b.run(testing); }, [] {}, site);
-  });
+  c.step([=, testing = std::move(testing), body = std::move(body)](ThreadBlock &b) { b.loop(body, inside, [&] { b.run(testing); }, [] {}, site); });
 }
 
 void fla::sim::addControl(Compiler::Handlers &handlers) {

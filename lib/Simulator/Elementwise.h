@@ -71,8 +71,7 @@ template <class F> void mapInts2(mlir::Operation &op, Compiler &c, F f) {
   unsigned bits = elementOf(op.getOperand(0).getType()).bits;
   uint64_t mask = lowBits(elementOf(op.getResult(0).getType()).bits);
   for (auto [i, target] : llvm::enumerate(targets))
-    c.map(target, c.slots(op.getOperand(0))[i], c.slots(op.getOperand(1))[i],
-          [=](uint64_t x, uint64_t y) { return uint64_t(f(x, y, bits)) & mask; });
+    c.map(target, c.slots(op.getOperand(0))[i], c.slots(op.getOperand(1))[i], [=](uint64_t x, uint64_t y) { return uint64_t(f(x, y, bits)) & mask; });
 }
 
 template <class F> void mapInts1(mlir::Operation &op, Compiler &c, F f) {

@@ -62,6 +62,7 @@ void fla::sim::addMath(Compiler::Handlers &h) {
   h["math.exp"] = h["llvm.intr.exp"] = compileFast<expf, exp>;
   h["math.log2"] = h["llvm.intr.log2"] = compileFast<log2f, log2>;
   h["math.log"] = h["llvm.intr.log"] = compileFast<logf, log>;
+  h["math.log10"] = h["llvm.intr.log10"] = compileFunction<std::log10>;
   h["math.log1p"] = compileFunction<std::log1p>;
   h["math.expm1"] = compileFunction<std::expm1>;
   h["math.sqrt"] = h["llvm.intr.sqrt"] = compileFast<sqrtf, sqrt>;
@@ -74,10 +75,10 @@ void fla::sim::addMath(Compiler::Handlers &h) {
   h["math.floor"] = h["llvm.intr.floor"] = compileFast<floorf, floor>;
   h["math.ceil"] = h["llvm.intr.ceil"] = compileFast<ceilf, ceil>;
   h["math.trunc"] = h["llvm.intr.trunc"] = compileFast<truncf, trunc>;
+  h["math.round"] = h["llvm.intr.round"] = compileFast<roundf, round>;
   h["math.roundeven"] = h["llvm.intr.roundeven"] = h["llvm.intr.rint"] = h["llvm.intr.nearbyint"] = compileFast<nearbyintf, nearbyint>;
-  h["math.copysign"] = h["llvm.intr.copysign"] = [](Operation &op, Compiler &c) {
-    mapFloats2(op, c, [](auto x, auto y) { return std::copysign(x, y); });
-  };
+  h["math.copysign"] =
+      h["llvm.intr.copysign"] = [](Operation &op, Compiler &c) { mapFloats2(op, c, [](auto x, auto y) { return std::copysign(x, y); }); };
   h["math.powf"] = h["llvm.intr.pow"] = [](Operation &op, Compiler &c) {
     mapFloats2(op, c, [](auto x, auto y) { return static_cast<decltype(x)>(std::pow(x, y)); });
   };

@@ -95,14 +95,13 @@ static std::string raceText(const Memory::Buffer &buffer, uint64_t offset, uint6
   return text;
 }
 
-bool ThreadBlock::readGlobal(uint64_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site, uint8_t *to) {
+const uint8_t *ThreadBlock::readGlobal(uint64_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site) {
   Memory::Buffer *buffer = checkGlobal(at, bytes, alignment, thread, site, false);
   if (!buffer)
-    return false;
+    return nullptr;
   uint64_t offset = at - buffer->address;
-  std::memcpy(to, buffer->data + offset, bytes);
   if (!options.races)
-    return true;
+    return buffer->data + offset;
   if (!buffer->initialised.empty())
     for (uint64_t i = offset; i < offset + bytes; ++i)
       if (!buffer->initialised[i]) {
@@ -115,7 +114,7 @@ bool ThreadBlock::readGlobal(uint64_t at, unsigned bytes, unsigned alignment, un
       error(ErrorKind::Race, site, thread, raceText(*buffer, i, writer, false));
       break;
     }
-  return true;
+  return buffer->data + offset;
 }
 
 bool ThreadBlock::writeGlobal(uint64_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site, const uint8_t *from) {
@@ -187,14 +186,13 @@ void ThreadBlock::sharedFault(Fault fault, unsigned thread, uint32_t site, bool 
   }
 }
 
-bool ThreadBlock::readShared(uint32_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site, uint8_t *to) {
+const uint8_t *ThreadBlock::readShared(uint32_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site) {
   if (!checkShared(at, bytes, alignment, thread, site, false))
-    return false;
+    return nullptr;
   if (options.races)
     if (Fault fault = shared.read(at, bytes, thread); fault != Fault::None)
       sharedFault(fault, thread, site, false);
-  std::memcpy(to, shared.data() + at, bytes);
-  return true;
+  return shared.data() + at;
 }
 
 bool ThreadBlock::writeShared(uint32_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site, const uint8_t *from) {

@@ -8,6 +8,8 @@
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
+#include <cstring>
+
 using namespace mlir;
 using namespace fla::sim;
 
@@ -198,7 +200,8 @@ static void runCopy(ThreadBlock &b, const CopySlots &s) {
       bytes = s.bytes;
     }
     if (bytes)
-      b.readGlobal(b.slot(s.from)[t], bytes, s.bytes, t, s.site, copy.data);
+      if (const uint8_t *from = b.readGlobal(b.slot(s.from)[t], bytes, s.bytes, t, s.site))
+        std::memcpy(copy.data, from, bytes);
     b.beginCopy(copy, t);
   }
 }
@@ -262,16 +265,15 @@ static void compilePermute(Operation &op, Compiler &c) {
   if (permute.getMode() != NVVM::PermuteMode::DEFAULT || !permute.getHi())
     return c.unsupported(op, "modes of prmt other than the default");
   Slot target = c.define(permute.getRes())[0];
-  c.map(target, c.slot(permute.getLo()), c.slot(permute.getHi()), c.slot(permute.getSelector()),
-        [](uint64_t low, uint64_t high, uint64_t selector) {
-          uint64_t bytes = high << 32 | low, result = 0;
-          for (unsigned i = 0; i < 4; ++i) {
-            unsigned pick = selector >> 4 * i & 0xf;
-            uint64_t byte = bytes >> 8 * (pick & 7) & 0xff;
-            result |= (pick & 8 ? (byte & 0x80 ? 0xff : 0) : byte) << 8 * i;
-          }
-          return result;
-        });
+  c.map(target, c.slot(permute.getLo()), c.slot(permute.getHi()), c.slot(permute.getSelector()), [](uint64_t low, uint64_t high, uint64_t selector) {
+    uint64_t bytes = high << 32 | low, result = 0;
+    for (unsigned i = 0; i < 4; ++i) {
+      unsigned pick = selector >> 4 * i & 0xf;
+      uint64_t byte = bytes >> 8 * (pick & 7) & 0xff;
+      result |= (pick & 8 ? (byte & 0x80 ? 0xff : 0) : byte) << 8 * i;
+    }
+    return result;
+  });
 }
 
 void fla::sim::addNVIDIA(Compiler::Handlers &h) {

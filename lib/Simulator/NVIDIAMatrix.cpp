@@ -124,12 +124,12 @@ static void loadMatrix(ThreadBlock &b, const MatrixAccess &x, unsigned first, un
   countRows(b, x, first, matrix);
   for (unsigned row = 0; row < 8; ++row) {
     unsigned t = first + 8 * matrix + row;
-    if (!b.readShared(b.slot(x.address)[t], 16, 16, t, x.site, reinterpret_cast<uint8_t *>(rows[row])))
-      std::memset(rows[row], 0xff, 16);
+    std::memset(rows[row], 0xff, 16);
+    if (const uint8_t *from = b.readShared(b.slot(x.address)[t], 16, 16, t, x.site))
+      std::memcpy(rows[row], from, 16);
   }
   for (unsigned lane = 0; lane < 32; ++lane)
-    b.slot(x.registers[matrix])[first + lane] =
-        elementOf(rows, lane, 0, x.transposed) | uint32_t(elementOf(rows, lane, 1, x.transposed)) << 16;
+    b.slot(x.registers[matrix])[first + lane] = elementOf(rows, lane, 0, x.transposed) | uint32_t(elementOf(rows, lane, 1, x.transposed)) << 16;
 }
 
 static void storeMatrix(ThreadBlock &b, const MatrixAccess &x, unsigned first, unsigned matrix) {

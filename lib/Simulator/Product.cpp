@@ -14,21 +14,22 @@ using namespace fla::sim;
 static constexpr unsigned largest = 32;
 
 namespace {
+/// Rows are `largest` numbers apart.
 struct Matrix {
-  float at[largest][largest];
+  float at[largest * largest];
 };
 
 /// A fragment with its entries looked up beforehand.
 struct Held {
   Slots slots;
   Fragment::Format format;
-  unsigned elements, packed;    ///< elements in a slot
-  std::vector<Entry> entries;   ///< of lane * elements + element
+  unsigned elements, packed;   ///< elements in a slot
+  std::vector<uint16_t> where; ///< in the matrix: of element * lanes + lane
 };
 } // namespace
 
 // The lower 13 bits of a TF32 operand are ignored (PTX ISA, "mma").
-static float decode(uint64_t bits, Fragment::Format format) {
+template <Fragment::Format format> static float decode(uint64_t bits) {
   switch (format) {
   case Fragment::F16:
     return F16::get(bits);
@@ -39,56 +40,77 @@ static float decode(uint64_t bits, Fragment::Format format) {
   case Fragment::F32:
     return F32::get(bits);
   }
-  return 0;
 }
 
-static void gather(ThreadBlock &b, const Held &held, unsigned first, Matrix &matrix) {
+/// Calls f(element * lanes + lane, number) for all that a warp holds.
+template <Fragment::Format format, class F> static void forNumbers(ThreadBlock &b, const Held &held, unsigned first, F f) {
   for (unsigned i = 0; i < held.elements; ++i) {
     const uint64_t *values = b.slot(held.slots[i / held.packed]) + first;
     unsigned shift = i % held.packed * 16;
-    for (unsigned lane = 0; lane < b.lanes; ++lane) {
-      Entry entry = held.entries[lane * held.elements + i];
-      matrix.at[entry.row][entry.column] = decode(values[lane] >> shift, held.format);
-    }
+    for (unsigned lane = 0; lane < b.lanes; ++lane)
+      f(i * b.lanes + lane, decode<format>(values[lane] >> shift));
   }
+}
+
+template <class F> static void forNumbers(ThreadBlock &b, const Held &held, unsigned first, F f) {
+  switch (held.format) {
+  case Fragment::F16:
+    return forNumbers<Fragment::F16>(b, held, first, f);
+  case Fragment::BF16:
+    return forNumbers<Fragment::BF16>(b, held, first, f);
+  case Fragment::TF32:
+    return forNumbers<Fragment::TF32>(b, held, first, f);
+  case Fragment::F32:
+    return forNumbers<Fragment::F32>(b, held, first, f);
+  }
+}
+
+static void gather(ThreadBlock &b, const Held &held, unsigned first, Matrix &matrix) {
+  forNumbers(b, held, first, [&](unsigned i, float number) { matrix.at[held.where[i]] = number; });
 }
 
 static void scatter(ThreadBlock &b, const Held &held, unsigned first, const Matrix &matrix) {
   for (unsigned i = 0; i < held.elements; ++i) {
     uint64_t *values = b.slot(held.slots[i]) + first;
-    for (unsigned lane = 0; lane < b.lanes; ++lane) {
-      Entry entry = held.entries[lane * held.elements + i];
-      values[lane] = asBits(matrix.at[entry.row][entry.column]);
-    }
+    for (unsigned lane = 0; lane < b.lanes; ++lane)
+      values[lane] = asBits(matrix.at[held.where[i * b.lanes + lane]]);
+  }
+}
+
+template <unsigned n> static void multiply(const MatrixProduct &p, const Matrix &a, const Matrix &b, Matrix &c) {
+  for (unsigned i = 0; i < p.m; ++i) {
+    float *sum = c.at + i * largest;
+    for (unsigned k = 0; k < p.k; ++k)
+      for (unsigned j = 0; j < n; ++j)
+        sum[j] += a.at[i * largest + k] * b.at[k * largest + j];
   }
 }
 
 static void multiply(const MatrixProduct &p, const Matrix &a, const Matrix &b, Matrix &c) {
-  for (unsigned i = 0; i < p.m; ++i)
-    for (unsigned k = 0; k < p.k; ++k)
-      for (unsigned j = 0; j < p.n; ++j)
-        c.at[i][j] += a.at[i][k] * b.at[k][j];
+  if (p.n == 8)
+    return multiply<8>(p, a, b, c);
+  return p.n == 16 ? multiply<16>(p, a, b, c) : multiply<32>(p, a, b, c);
 }
 
 static Held hold(const Fragment &fragment, const Slots &slots, unsigned lanes) {
   Held held{slots, fragment.format, fragment.elements, fragment.elements / unsigned(slots.size()), {}};
-  for (unsigned lane = 0; lane < lanes; ++lane)
-    for (unsigned i = 0; i < fragment.elements; ++i)
-      held.entries.push_back(fragment.entry(lane, i));
+  for (unsigned i = 0; i < fragment.elements; ++i)
+    for (unsigned lane = 0; lane < lanes; ++lane) {
+      Entry entry = fragment.entry(lane, i);
+      held.where.push_back(entry.row * largest + entry.column);
+    }
   return held;
 }
 
 /// Of entries that several lanes hold, all must hold the same.
 static void checkCopies(ThreadBlock &b, const Held &held, unsigned first, const Matrix &matrix, uint32_t site) {
-  for (unsigned i = 0; i < held.elements; ++i)
-    for (unsigned lane = 0; lane < b.lanes; ++lane) {
-      Entry entry = held.entries[lane * held.elements + i];
-      float got = decode(b.slot(held.slots[i / held.packed])[first + lane] >> i % held.packed * 16, held.format);
-      float other = matrix.at[entry.row][entry.column];
-      if (asBits(got) != asBits(other) && !(std::isnan(got) && std::isnan(other)))
-        return b.error(ErrorKind::Operand, site, first + lane,
-                       "expected all copies of row " + llvm::Twine(entry.row) + ", column " + llvm::Twine(entry.column) + " to be equal");
-    }
+  forNumbers(b, held, first, [&](unsigned i, float number) {
+    float other = matrix.at[held.where[i]];
+    if (asBits(number) != asBits(other) && !(std::isnan(number) && std::isnan(other)))
+      b.error(ErrorKind::Operand, site, first + i % b.lanes,
+              "expected all copies of row " + llvm::Twine(held.where[i] / largest) + ", column " + llvm::Twine(held.where[i] % largest) +
+                  " to be equal");
+  });
 }
 
 void fla::sim::compileProduct(mlir::Operation &op, Compiler &c, const MatrixProduct &p, const ProductSlots &slots) {

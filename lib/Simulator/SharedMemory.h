@@ -10,6 +10,10 @@
 //   stamp 8   thread 5 (warp 0) reads it             7 < 8: ordered
 //   stamp 8   thread 40 (warp 1) reads it            7 >= blockSync: race
 //
+// The four bytes of a word share their shadow until an access touches fewer of
+// them; a write of all four makes them one again. (A write forgets who read
+// before: it was checked against them, and later writes are checked against it.)
+//
 //===----------------------------------------------------------------------===//
 #ifndef FLA_LIB_SIMULATOR_SHAREDMEMORY_H
 #define FLA_LIB_SIMULATOR_SHAREDMEMORY_H
@@ -67,17 +71,24 @@ private:
   static unsigned threadOf(Visit visit) { return (visit & ((1u << threadBits) - 1)) - 1; }
   static uint32_t stampOf(Visit visit) { return visit >> threadBits; }
   uint32_t lastSync(unsigned warp) const { return warpSync[warp] > blockSync ? warpSync[warp] : blockSync; }
+  unsigned warpOf(unsigned thread) const { return thread >> laneBits; }
   bool unordered(Visit earlier, unsigned thread) const;
   bool readersUnordered(const Shadow &shadow, unsigned thread) const;
   void noteRead(Shadow &shadow, unsigned thread);
   Fault blame(Fault fault, uint32_t byte, Visit by, uint32_t site);
-  Fault checkWrite(uint32_t at, unsigned count, const uint8_t *from, unsigned thread, uint32_t site);
+  Fault checkRead(const Shadow &shadow, uint32_t byte, unsigned thread);
+  Fault checkWrite(const Shadow &shadow, uint32_t byte, bool agrees, unsigned thread, uint32_t site);
+  /// Calls f(shadow, first byte, bytes) for the shadows of [at, at + count).
+  template <class F> void forShadows(uint32_t at, unsigned count, F f);
+  /// Sets the shadows of [at, at + count), words as wholes where they lie inside.
+  template <class F> void setShadows(uint32_t at, unsigned count, F f);
 
   std::vector<uint8_t> bytes;
-  std::vector<Shadow> shadows;
+  std::vector<Shadow> wordShadows, byteShadows;
+  std::vector<uint8_t> isSplit; ///< of each word: whether its bytes have shadows of their own
   std::vector<uint32_t> warpSync;
   uint32_t blockSync = 0, stamp = 0;
-  unsigned lanes;
+  unsigned laneBits;
 };
 
 } // namespace fla::sim

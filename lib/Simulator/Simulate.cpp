@@ -26,8 +26,8 @@ static std::vector<Error> check(mlir::LLVM::LLVMFuncOp kernel, const Program &pr
   return errors;
 }
 
-Report fla::sim::simulate(mlir::LLVM::LLVMFuncOp kernel, llvm::ArrayRef<Argument> arguments, int64_t gridBlocks, int64_t threads,
-                          int64_t sharedBytes, Memory &memory, const SimulateOptions &options) {
+Report fla::sim::simulate(mlir::LLVM::LLVMFuncOp kernel, llvm::ArrayRef<Argument> arguments, int64_t gridBlocks, int64_t threads, int64_t sharedBytes,
+                          Memory &memory, const SimulateOptions &options) {
   Program program;
   Compiler(program, options.lanes).compile(kernel);
   Report refused;

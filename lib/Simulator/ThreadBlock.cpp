@@ -114,7 +114,8 @@ bool ThreadBlock::isWhole(unsigned warp, uint32_t site) {
 void ThreadBlock::barrier(uint32_t site) {
   if (!allActive()) {
     unsigned absent = std::find(mask->active.begin(), mask->active.end(), 0) - mask->active.begin();
-    error(ErrorKind::Divergence, site, absent, llvm::Twine(threads - mask->count) + " of " + llvm::Twine(threads) + " threads do not reach the barrier");
+    error(ErrorKind::Divergence, site, absent,
+          llvm::Twine(threads - mask->count) + " of " + llvm::Twine(threads) + " threads do not reach the barrier");
   }
   shared.syncBlock();
   ++epoch;

@@ -31,8 +31,8 @@ struct AsyncQueue {
 
 class ThreadBlock {
 public:
-  ThreadBlock(const Program &program, Memory &memory, Recorder &recorder, const SimulateOptions &options, unsigned threads,
-              size_t sharedBytes, int64_t gridBlocks);
+  ThreadBlock(const Program &program, Memory &memory, Recorder &recorder, const SimulateOptions &options, unsigned threads, size_t sharedBytes,
+              int64_t gridBlocks);
 
   void run(int64_t block, llvm::ArrayRef<Argument> arguments);
   void run(const Steps &steps);
@@ -65,10 +65,10 @@ public:
   void barrier(uint32_t site);
   void warpBarrier(uint32_t site);
 
-  /// Reads or writes shared memory for a thread; false if nothing could be accessed.
-  bool readShared(uint32_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site, uint8_t *to);
+  /// What a thread reads from or writes to memory; null or false if nothing can be accessed.
+  const uint8_t *readShared(uint32_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site);
   bool writeShared(uint32_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site, const uint8_t *from);
-  bool readGlobal(uint64_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site, uint8_t *to);
+  const uint8_t *readGlobal(uint64_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site);
   bool writeGlobal(uint64_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site, const uint8_t *from);
 
   void beginCopy(const AsyncCopy &copy, unsigned thread);
@@ -98,6 +98,8 @@ public:
   bool touchedSinceRelease = false, awaitsAcquire = false;
 
 private:
+  /// Whether a warp's addresses are those of the pattern, moved by a multiple of `unit`; keeps them otherwise.
+  bool matches(Recorder::Pattern &pattern, unsigned warp, const uint64_t *addresses, unsigned unit) const;
   bool isWhole(unsigned warp, uint32_t site);
   bool checkShared(uint32_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site, bool writes);
   Memory::Buffer *checkGlobal(uint64_t at, unsigned bytes, unsigned alignment, unsigned thread, uint32_t site, bool writes);

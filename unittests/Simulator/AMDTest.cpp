@@ -58,12 +58,11 @@ static const Instruction instructions[] = {
 static std::string storeOf(const Instruction &x, unsigned i) {
   std::string n = std::to_string(i);
   unsigned first = x.row(0, i), step = x.row(1, i) - first;
-  return "%i" + n + " = arith.constant " + std::to_string(i) + " : i32\n %d" + n + " = llvm.extractelement %d[%i" + n + " : i32] : ACC\n" +
-         " %f" + n + " = arith.constant " + std::to_string(first) + " : i32\n %s" + n + " = arith.constant " + std::to_string(step) + " : i32\n" +
-         " %g" + n + " = arith.muli %group, %s" + n + " : i32\n %r" + n + " = arith.addi %g" + n + ", %f" + n + " : i32\n" +
-         " %m" + n + " = arith.muli %r" + n + ", %size : i32\n %o" + n + " = arith.addi %m" + n + ", %row : i32\n" + " %q" + n +
-         " = llvm.getelementptr %c[%o" + n + "] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, f32\n llvm.store %d" + n + ", %q" + n +
-         " : f32, !llvm.ptr<1>\n";
+  return "%i" + n + " = arith.constant " + std::to_string(i) + " : i32\n %d" + n + " = llvm.extractelement %d[%i" + n + " : i32] : ACC\n" + " %f" +
+         n + " = arith.constant " + std::to_string(first) + " : i32\n %s" + n + " = arith.constant " + std::to_string(step) + " : i32\n" + " %g" + n +
+         " = arith.muli %group, %s" + n + " : i32\n %r" + n + " = arith.addi %g" + n + ", %f" + n + " : i32\n" + " %m" + n + " = arith.muli %r" + n +
+         ", %size : i32\n %o" + n + " = arith.addi %m" + n + ", %row : i32\n" + " %q" + n + " = llvm.getelementptr %c[%o" + n +
+         "] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, f32\n llvm.store %d" + n + ", %q" + n + " : f32, !llvm.ptr<1>\n";
 }
 
 static std::string kernelOf(const Instruction &x) {
@@ -111,7 +110,8 @@ static Report runProduct(const Instruction &x, const std::string &text, std::vec
   want = product(a, b, x.size, x.size, x.depth, x.half ? fromHalf : fromBfloat);
   c.assign(x.size * x.size, 0);
   Memory memory;
-  uint64_t pa = memory.add(a.data(), a.size() * 2, "a"), pb = memory.add(transposed.data(), b.size() * 2, "b"), pc = memory.add(c.data(), c.size() * 4, "c");
+  uint64_t pa = memory.add(a.data(), a.size() * 2, "a"), pb = memory.add(transposed.data(), b.size() * 2, "b"),
+           pc = memory.add(c.data(), c.size() * 4, "c");
   return run({text, {pa, pb, pc}, 1, int64_t(x.lanes), 0, lanes(x.lanes)}, memory);
 }
 
@@ -202,7 +202,8 @@ static void testReversal() {
   expectNear(b, want, 0, "reversal");
   expect(report.worstConflict() == 1, "reversal without bank conflicts");
   expectError(launch(without(reversal, "rocdl.s.barrier")), ErrorKind::Race, "llvm.load", "a removed barrier");
-  expectError(launch(without(reversal, "llvm.fence syncscope(\"workgroup\") release")), ErrorKind::MissingWait, "rocdl.s.barrier", "no release fence");
+  expectError(launch(without(reversal, "llvm.fence syncscope(\"workgroup\") release")), ErrorKind::MissingWait, "rocdl.s.barrier",
+              "no release fence");
   expectError(launch(without(reversal, "llvm.fence syncscope(\"workgroup\") acquire")), ErrorKind::MissingWait, "llvm.load", "no acquire fence");
   expectError(launch(without(reversal, "%last = arith.constant 255", "%last = arith.constant 256")), ErrorKind::OutOfBounds, "llvm.load",
               "one beyond the LDS");

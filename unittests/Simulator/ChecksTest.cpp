@@ -155,7 +155,8 @@ static void testGlobals() {
   // Every block writes the same floats to b: only different values are a race.
   expectClean(run({globals, {pa, pb, Argument::integer(1)}, 2}, memory), "blocks that agree");
   uint64_t shifted = memory.add(b.data(), 128, "both");
-  expectError(run({globals, {shifted, shifted + 4, Argument::integer(1)}, 2, 31}, memory), ErrorKind::Race, "llvm.load", "blocks that meet in global memory");
+  expectError(run({globals, {shifted, shifted + 4, Argument::integer(1)}, 2, 31}, memory), ErrorKind::Race, "llvm.load",
+              "blocks that meet in global memory");
 }
 
 void fla::sim::test::testChecks() {

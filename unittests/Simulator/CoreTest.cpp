@@ -156,7 +156,8 @@ llvm.func @k(%in: !llvm.ptr<1>, %half: !llvm.ptr<1>, %bfloat: !llvm.ptr<1>, %bac
 })mlir";
 
 static void testConversions() {
-  std::vector<float> in = {0.0f, -0.0f, 1.0f, 65504.0f, 65519.9f, 65520.0f, -1e9f, 6.1e-5f, 6.09e-5f, 5.96e-8f, 2.98e-8f, 3e-8f, 1e-9f, INFINITY, 0.1f, -0.3f};
+  std::vector<float> in = {0.0f,     -0.0f,    1.0f,     65504.0f, 65519.9f, 65520.0f, -1e9f, 6.1e-5f,
+                           6.09e-5f, 5.96e-8f, 2.98e-8f, 3e-8f,    1e-9f,    INFINITY, 0.1f,  -0.3f};
   for (float value : numbers(1008, 3))
     in.push_back(std::ldexp(value, int(in.size() % 60) - 30));
   std::vector<uint16_t> half(1024), bfloat(1024);

@@ -365,7 +365,11 @@ static void testPipeline() {
   auto launch = [&](const std::string &text) {
     return run({sharedArray + text, {pa, po, Argument::integer(tiles), Argument::integer(valid)}, 1, 64, 2048}, memory);
   };
-  expectClean(launch(pipeline), "cp.async");
+  Report report = launch(pipeline);
+  expectClean(report, "cp.async");
+  for (const GlobalAccess &access : report.global)
+    expect(access.sectors > 0 && access.sectors == access.minimal, "copies and stores are coalesced: " + access.location);
+  expect(report.shared.size() == 3 && report.worstConflict() == 1, "copies and loads are free of bank conflicts");
   expectNear(out, want, 1e-6, "cp.async");
   expectError(launch(without(pipeline, "nvvm.cp.async.wait.group 1")), ErrorKind::MissingWait, "llvm.load", "a missing wait");
   expectError(launch(without(pipeline, "wait.group 1", "wait.group 2")), ErrorKind::MissingWait, "llvm.load", "a wait for too little");
