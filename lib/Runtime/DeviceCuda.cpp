@@ -97,6 +97,7 @@ public:
 private:
   std::string text(Result result) const;
   llvm::Error check(Result result, const llvm::Twine &call) const;
+  llvm::Expected<Device> handleOf(int64_t device) const;
   llvm::Expected<int> attribute(int which, int64_t device);
   llvm::Expected<Handle> primaryContext(int64_t device);
   llvm::Error explainLoad(Result result, const DeviceCode &code, llvm::StringRef log) const;
@@ -145,7 +146,7 @@ llvm::StringRef cudaOfPtx(llvm::StringRef version) {
       .Case("8.7", "12.8")
       .Case("8.8", "12.9")
       .Case("9.0", "13.0")
-      .Default("a newer one");
+      .Default("");
 }
 
 /// Compute capability of "sm_90a" as 90, and its suffix.
@@ -190,15 +191,22 @@ std::string CudaDriver::version() const {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-llvm::Expected<int> CudaDriver::attribute(int which, int64_t device) {
+llvm::Expected<Device> CudaDriver::handleOf(int64_t device) const {
   Device handle = 0;
   Result result = f.deviceGet(&handle, device);
   if (result == kInvalidDevice)
     return deviceError("CUDA: expected a device that this process sees (CUDA_VISIBLE_DEVICES), got number " + llvm::Twine(device));
-  int value = 0;
   if (llvm::Error error = check(result, "cuDeviceGet"))
     return std::move(error);
-  if (llvm::Error error = check(f.deviceAttribute(&value, which, handle), "cuDeviceGetAttribute"))
+  return handle;
+}
+
+llvm::Expected<int> CudaDriver::attribute(int which, int64_t device) {
+  auto handle = handleOf(device);
+  if (!handle)
+    return handle.takeError();
+  int value = 0;
+  if (llvm::Error error = check(f.deviceAttribute(&value, which, *handle), "cuDeviceGetAttribute"))
     return std::move(error);
   return value;
 }
@@ -238,10 +246,10 @@ llvm::Expected<Handle> CudaDriver::primaryContext(int64_t device) {
   Handle &context = primaries[device];
   if (context)
     return context;
-  Device handle = 0;
-  if (llvm::Error error = check(f.deviceGet(&handle, device), "cuDeviceGet(" + llvm::Twine(device) + ")"))
-    return std::move(error);
-  if (llvm::Error error = check(f.primaryRetain(&context, handle), "cuDevicePrimaryCtxRetain"))
+  auto handle = handleOf(device);
+  if (!handle)
+    return handle.takeError();
+  if (llvm::Error error = check(f.primaryRetain(&context, *handle), "cuDevicePrimaryCtxRetain"))
     return std::move(error);
   return context;
 }
@@ -276,8 +284,8 @@ llvm::Error CudaDriver::explainLoad(Result result, const DeviceCode &code, llvm:
     what += "; the PTX compiler says: " + log.trim().str();
   llvm::StringRef ptx = ptxVersion(code.bytes);
   if (result == kUnsupportedPtx)
-    what += "; the driver is for CUDA " + version() + ", PTX " + ptx.str() + " needs CUDA " + cudaOfPtx(ptx).str() +
-            " or newer: update the driver, or compile where ptxas is installed (a cubin needs no PTX compiler)";
+    what += "; the driver is for CUDA " + version() + ", PTX " + ptx.str() + " needs " +
+            (cudaOfPtx(ptx).empty() ? "a newer one" : "CUDA " + cudaOfPtx(ptx).str() + " or newer") + ": update the driver, or compile where ptxas is installed (a cubin needs no PTX compiler)";
   if (result == kNoJitCompiler)
     what += "; the driver's PTX compiler libnvidia-ptxjitcompiler.so.1 is missing: install it, or compile where ptxas is installed";
   if (result == kNoBinaryForGpu || result == kInvalidPtx)

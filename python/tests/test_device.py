@@ -33,7 +33,10 @@ def driver(tmp_path_factory):
 def gpu(driver, tmp_path, monkeypatch):
     driver.reset()
     fake_gpu.environment(monkeypatch, driver.path, tmp_path / "cache")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # one column block, on the CPU as on a GPU
     yield FakeGPU(driver, tmp_path / "cache")
+    torch.set_num_threads(threads)
     fake_gpu.forget_programs()
 
 
@@ -169,7 +172,7 @@ def test_no_device(program, monkeypatch, driver, tmp_path):
 
 
 def test_a_device_that_is_not_there(program):
-    failing(program, r"CUDA: expected a device that this process sees \(CUDA_VISIBLE_DEVICES\), got number 7|cuDeviceGet\(7\)", device=7)
+    failing(program, r"CUDA: expected a device that this process sees \(CUDA_VISIBLE_DEVICES\), got number 7", device=7)
 
 
 def test_another_chip(program, driver):
@@ -324,8 +327,8 @@ def test_definitions_of_the_library(stem, gpu, monkeypatch):
 
 def calls(op):
     """Counts calls that take the whole path."""
-    whole, count = op._run_whole, []
-    op._run_whole = lambda args, kwargs: (count.append(1), whole(args, kwargs))[1]
+    whole, count = op._run, []
+    op._run = lambda args, kwargs: (count.append(1), whole(args, kwargs))[1]
     return count
 
 
@@ -410,7 +413,7 @@ def test_observers_see_operators(rule, attached):
 
     inputs, seen = gated_delta_inputs(T=20), []
     want = rule(*inputs)[0]
-    assert torch.equal(rule(*inputs)[0], want) and rule._planned
+    assert torch.equal(rule(*inputs)[0], want) and rule._plans.known
     with Watch():
         assert torch.equal(rule(*inputs)[0], want)
     assert any("rule_" in name for name in seen)

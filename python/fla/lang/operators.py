@@ -286,7 +286,8 @@ class Operators:
         grads = dict(zip([spec.key for spec in program.rows("d_output")], flat[:o]))
         ends = self._by_state(d_finals)
         given = {"input": x.tensors, "initial_state": self._by_state(x.initial),
-                 "d_output": {spec.key: _dense(grads[spec.key], spec, launch, x.device) for spec in program.rows("d_output")},
+                 "d_output": {spec.key: _dense(grads[spec.key], spec, launch, x.device)
+                              for spec in program.rows("d_output")},
                  "d_final_state": {spec.key: _spread(ends[spec.key], spec, launch, x.device)
                                    for spec in program.rows("d_final_state")}}
         if use_saved:
@@ -316,7 +317,10 @@ class Operators:
         _, shapes = self._shapes(x, self._launch(x))
         for state, shape in zip(self.definition.states, shapes):
             d = states.get(state.name)
-            results.append(torch.zeros(shape, dtype=dtype, device=x.device) if d is None else _sum_group(d, 1, shape[1], dtype))
+            if d is None:
+                results.append(torch.zeros(shape, dtype=dtype, device=x.device))
+            else:
+                results.append(_sum_group(d, 1, shape[1], dtype))
         return tuple(results)
 
 

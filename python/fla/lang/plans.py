@@ -15,9 +15,10 @@ from torch.autograd import forward_ad
 
 from .. import knobs
 from . import devices
+from .calls import keep
 from .programs import NOTHING, inner_contiguous, needs_zeros, row_of, sizes_of
 
-__all__ = ["Plan", "fingerprint", "plan_of"]
+__all__ = ["Plan", "Plans", "fingerprint", "is_compiling", "plan_of"]
 
 _PLAIN = frozenset((torch.Tensor, torch.nn.Parameter))
 _ATOMS = frozenset((bool, int, str, type(None)))
@@ -72,11 +73,90 @@ def fingerprint(args: tuple, kwargs: dict):
     return tuple(key), tensors
 
 
+# torch.compile's check of a list of tensors: type, dispatch keys, dtype, device, sizes, strides.
+_Guards = getattr(getattr(torch._C, "_dynamo", None) and torch._C._dynamo.guards, "TensorGuards", None)
+
+
+def _guards(tensors: list):
+    """Answers `check(*tensors)`: whether tensors are alike these, for a launch."""
+    return _Guards(*tensors, dynamic_dims_sizes=[list(t.shape) for t in tensors],
+                   dynamic_dims_strides=[list(t.stride()) for t in tensors])
+
+
+def _quiet() -> bool:
+    """What guards do not see of `_direct`."""
+    return not (forward_ad._current_level >= 0 or torch._C._len_torch_function_stack()
+                or torch._C._get_tracing_state() is not None)
+
+
+def _outline(args: tuple, kwargs: dict):
+    """(what a call is but for its tensors, they) or None where only a fingerprint tells."""
+    key, tensors = [devices.precision(), torch.is_grad_enabled(), len(args), *kwargs], []
+    for x in (*args, *kwargs.values()) if kwargs else args:
+        kind = type(x)
+        key.append(kind)
+        if kind in _PLAIN:
+            tensors.append(x)
+        elif kind in _ATOMS or kind is float and x:
+            key.append(x)
+        else:
+            return None
+    if not tensors:
+        return None
+    key.append(tensors[0].shape)
+    return tuple(key), tensors
+
+
+class Plans:
+    """The plans of one recurrence."""
+
+    def __init__(self):
+        self.known: dict = {}  # plan, or None where there is none, by fingerprint
+        self.recent: dict = {}  # (guards, plan, rule) by outline
+
+    def run(self, args: tuple, kwargs: dict):
+        """The result of a call that was seen before, or None."""
+        outline = _outline(args, kwargs) if _Guards is not None else None
+        if outline is not None:
+            key, tensors = outline
+            recent = self.recent.get(key)
+            if recent is not None and recent[0].check(*tensors) and _quiet():
+                plan = recent[1]
+                if plan.training is None or knobs.get("states") == recent[2]:
+                    return plan.run(tensors)
+        seen = fingerprint(args, kwargs)
+        plan = self.known.get(seen[0]) if seen else None
+        if plan is None:
+            return None
+        if outline is not None:
+            rule = knobs.get("states") if plan.training is not None else ""
+            keep(self.recent, key, (_guards(tensors), plan, rule))
+        return plan.run(seen[1])
+
+    def add(self, args: tuple, kwargs: dict, make) -> None:
+        """Remembers a call that went through; `make(tensors)` plans it."""
+        seen = fingerprint(args, kwargs)
+        if seen and seen[0] not in self.known:
+            keep(self.known, seen[0], make(seen[1]))
+
+
+is_compiling = torch.compiler.is_compiling
+
+_empty_on_current = getattr(getattr(torch._C, "_dynamo", None) and torch._C._dynamo.guards, "_empty_strided_cuda", None)
+
+
+def _allocator(index: int, device: torch.device):
+    """(shape, strides, dtype) -> an uninitialised dense tensor, the quickest way that this PyTorch has."""
+    if _empty_on_current is not None and device.type == "cuda" and torch._C._cuda_getDevice() == index:
+        return _empty_on_current
+    return lambda shape, strides, dtype: torch.empty(shape, dtype=dtype, device=device)
+
+
 class Plan:
     """A launch with its addresses left open."""
 
-    __slots__ = ("index", "device", "launcher", "addresses", "sources", "values", "made", "offsets", "results", "finals",
-                 "training")
+    __slots__ = ("index", "device", "launcher", "addresses", "sources", "values", "made", "offsets", "results",
+                 "finals", "training")
 
     def __init__(self, index: int, device: torch.device):
         self.index, self.device = index, device
@@ -84,7 +164,7 @@ class Plan:
         self.addresses: list[int] = []
         self.sources: list[tuple[int, int]] = []  # (row, tensor of the call)
         self.values: list[tuple[int, float]] = []  # (row, number)
-        self.made: list[tuple] = []  # (row, allocator, shape, dtype)
+        self.made: list[tuple] = []  # (row, whether zeroed, shape, strides, dtype)
         self.offsets: int | None = None  # tensor of the call
         self.results: list[int] = []  # outputs, then the final states that are wanted, as indices into made
         self.finals = 0  # how many of them are final states
@@ -112,9 +192,9 @@ class Plan:
         for row, value in self.values:
             addresses[row], cell = devices.value_address(value, self.index, stream)
             held.append(cell)
-        made = []
-        for row, allocate, shape, dtype in self.made:
-            t = allocate(shape, dtype=dtype, device=self.device)
+        made, empty = [], _allocator(self.index, self.device)
+        for row, zeros, shape, strides, dtype in self.made:
+            t = torch.zeros(shape, dtype=dtype, device=self.device) if zeros else empty(shape, strides, dtype)
             addresses[row] = t.data_ptr()
             made.append(t)
         offsets = 0
@@ -144,7 +224,8 @@ class _Trained(torch.autograd.Function):
         made, facts = plan.launch(tensors), plan.training
         ctx.set_materialize_grads(False)
         ctx.plan, ctx.saving, ctx.values, ctx.rest = plan, facts.saving, facts.values, facts.rest
-        ctx.save_for_backward(*[None if i is None else tensors[i] for i in facts.order], *[made[i] for i in facts.saved])
+        given = [None if i is None else tensors[i] for i in facts.order]
+        ctx.save_for_backward(*given, *[made[i] for i in facts.saved])
         return tuple([made[i] for i in plan.results])
 
     @staticmethod
@@ -206,11 +287,13 @@ def plan_of(parameters: list, args: tuple, kwargs: dict, operators, operands, tr
         else:
             shape = launch.extents(spec, program.chunk)
             # Shares of a result that the caller adds, and states of which it takes some heads.
-            if spec.partial or (spec.role, spec.key) in made or spec.role == "final_state" and shape != shapes[states[spec.key]]:
+            grouped = spec.role == "final_state" and shape != shapes[states[spec.key]]
+            if spec.partial or grouped or (spec.role, spec.key) in made:
                 return None
             made[(spec.role, spec.key)] = len(plan.made)
-            plan.made.append((row, torch.zeros if needs_zeros(spec, packed) else torch.empty, shape, spec.dtype))
-            flat += row_of(torch.empty(shape, dtype=spec.dtype, device="meta"), spec)
+            like = torch.empty(shape, dtype=spec.dtype, device="meta")
+            plan.made.append((row, needs_zeros(spec, packed), tuple(shape), like.stride(), spec.dtype))
+            flat += row_of(like, spec)
     plan.offsets = where["cu_seqlens"] if packed else None
     plan.results = [made[("output", spec.key)] for spec in program.rows("output")]
     if operands.finals:

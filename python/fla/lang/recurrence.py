@@ -37,8 +37,8 @@ class Recurrence:
     def __init__(self, name: str, parameters: list[Parameter], step=None, traced: dict | None = None):
         self.name, self.parameters, self.step = name, parameters, step
         self._traced: dict[tuple, tuple[Definition, tuple[str, ...]]] = dict(traced or {})
-        # Calls on a GPU that were seen before; `_plans` is that module after the first.
-        self._plans, self._planned = None, {}
+        # Calls on a GPU that were seen before (Plans), once there was one.
+        self._plans = self._compiling = None
         self._handle = id(self)
         _HANDLES[self._handle] = self
         if step is not None:
@@ -78,6 +78,10 @@ class Recurrence:
 
     # Calls.
     def __call__(self, *args, **kwargs):
+        if self._plans is not None and not self._compiling():
+            result = self._plans.run(args, kwargs)
+            if result is not None:
+                return result
         return _call(self._handle, *args, **kwargs)
 
     def _inline(self, args: tuple, kwargs: dict):
@@ -101,11 +105,6 @@ class Recurrence:
         return operators_of(definition, absent), bound, form
 
     def _run(self, args: tuple, kwargs: dict):
-        seen = self._plans.fingerprint(args, kwargs) if self._plans else None
-        plan = self._planned.get(seen[0]) if seen else None
-        return plan.run(seen[1]) if plan else self._run_whole(args, kwargs)
-
-    def _run_whole(self, args: tuple, kwargs: dict):
         from .operators import call_operator, flat_operands
         operators, bound, form = self.bind(*args, **kwargs)
         wanted = bool(kwargs.get("output_final_state", False))
@@ -118,15 +117,12 @@ class Recurrence:
 
     def _plan(self, args: tuple, kwargs: dict, operators, bound, flat: tuple) -> None:
         """Remembers a call on a GPU, so that its equals start at once."""
-        from . import plans
-        from .calls import keep
         from .operators import training
-        self._plans = plans
-        seen = plans.fingerprint(args, kwargs)
-        if seen and seen[0] not in self._planned:
-            plan = plans.plan_of(self.parameters, args, kwargs, operators, operators.split(flat),
-                                 *training(operators, bound, flat), seen[1])
-            keep(self._planned, seen[0], plan)
+        from .plans import Plans, is_compiling, plan_of
+        if self._plans is None:
+            self._compiling, self._plans = is_compiling, Plans()
+        self._plans.add(args, kwargs, lambda tensors: plan_of(
+            self.parameters, args, kwargs, operators, operators.split(flat), *training(operators, bound, flat), tensors))
 
     def _dimension_names(self) -> set[str]:
         own = {p.name for p in self.parameters}
