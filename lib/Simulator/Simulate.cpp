@@ -59,3 +59,13 @@ Report fla::sim::simulate(mlir::LLVM::LLVMFuncOp kernel, llvm::ArrayRef<Argument
   memory.launchEnds();
   return recorders[0].report();
 }
+
+static int64_t attribute(mlir::LLVM::LLVMFuncOp kernel, llvm::StringRef name, int64_t otherwise) {
+  auto value = kernel->getAttrOfType<mlir::IntegerAttr>(name);
+  return value ? value.getInt() : otherwise;
+}
+
+Report fla::sim::simulate(mlir::LLVM::LLVMFuncOp kernel, llvm::ArrayRef<Argument> arguments, int64_t gridBlocks, Memory &memory,
+                          const SimulateOptions &options) {
+  return simulate(kernel, arguments, gridBlocks, attribute(kernel, "fla.threads", 0), attribute(kernel, "fla.shared", 0), memory, options);
+}

@@ -225,6 +225,13 @@ static void testUnsupported() {
   expect(report.operations == 0, "nothing runs after an unknown operation");
 }
 
+// A launch that does not fit the kernel is refused.
+static void testLaunchErrors() {
+  Memory memory;
+  expectError(run({"llvm.func @k(%n: i32) { llvm.return }", {}}, memory), ErrorKind::Unsupported, "k", "a missing argument");
+  expectError(run({"llvm.func @k() { llvm.return }", {}, 1, 2048}, memory), ErrorKind::Unsupported, "k", "too many threads");
+}
+
 static void testEndlessLoop() {
   const char *text = R"mlir(llvm.func @k(%n: i32) {
     %c0 = arith.constant 0 : i32
@@ -271,6 +278,7 @@ void fla::sim::test::testCore() {
   testConversions();
   testCasts();
   testUnsupported();
+  testLaunchErrors();
   testEndlessLoop();
   testSpeed();
 }

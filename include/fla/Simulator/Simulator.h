@@ -17,6 +17,11 @@
 // between. Running in lockstep is no excuse, inside a warp neither: there a
 // warp-wide barrier (`nvvm.bar.warp.sync`; on AMD a fence of the wavefront)
 // suffices. Threads that store the same value by the same instruction agree.
+// In global memory, a byte that another block wrote in this launch, or another
+// thread of the block since its last barrier, is a race too.
+//
+// Shuffles and matrix operations want all the lanes that they name; matrix
+// products keep sums in fp32, one term after the other.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLA_SIMULATOR_SIMULATOR_H
@@ -147,6 +152,11 @@ struct Report {
 /// are not known end up in the report; then nothing runs.
 Report simulate(mlir::LLVM::LLVMFuncOp kernel, llvm::ArrayRef<Argument> arguments, int64_t gridBlocks, int64_t threads, int64_t sharedBytes,
                 Memory &memory, const SimulateOptions &options = {});
+
+/// The same with the threads and the shared memory that the kernel's attributes
+/// `fla.threads` and `fla.shared` tell.
+Report simulate(mlir::LLVM::LLVMFuncOp kernel, llvm::ArrayRef<Argument> arguments, int64_t gridBlocks, Memory &memory,
+                const SimulateOptions &options = {});
 
 } // namespace fla::sim
 
