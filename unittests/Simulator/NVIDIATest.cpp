@@ -302,6 +302,74 @@ static void testTf32() {
 }
 
 //===----------------------------------------------------------------------===//
+// ldmatrix and stmatrix against each other, votes, rounding to TF32
+//===----------------------------------------------------------------------===//
+
+// Four 8 x 8 matrices, 128 bytes each, are stored transposed behind themselves; lane l holds row l of all 32.
+static const char *matrices = R"mlir(
+llvm.func @k(%a: !llvm.ptr<1>, %b: !llvm.ptr<1>) {
+  %t = nvvm.read.ptx.sreg.tid.x : i32
+  %s = llvm.mlir.addressof @fla_shared : !llvm.ptr<3>
+  %pa = llvm.getelementptr %a[%t] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, vector<4xi32>
+  %pb = llvm.getelementptr %b[%t] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, vector<4xi32>
+  %from = llvm.getelementptr %s[%t] : (!llvm.ptr<3>, i32) -> !llvm.ptr<3>, vector<4xi32>
+  %to = llvm.getelementptr %from[512] : (!llvm.ptr<3>) -> !llvm.ptr<3>, i8
+  %x = llvm.load %pa : !llvm.ptr<1> -> vector<4xi32>
+  llvm.store %x, %from : vector<4xi32>, !llvm.ptr<3>
+  nvvm.barrier
+  %m = nvvm.ldmatrix %from {num = 4 : i32, layout = #nvvm.mma_layout<row>, shape = #nvvm.ld_st_matrix_shape<m = 8, n = 8>, eltType = #nvvm.ld_st_matrix_elt_type<b16>} : (!llvm.ptr<3>) -> !llvm.struct<(i32, i32, i32, i32)>
+  %m0 = llvm.extractvalue %m[0] : !llvm.struct<(i32, i32, i32, i32)>
+  %m1 = llvm.extractvalue %m[1] : !llvm.struct<(i32, i32, i32, i32)>
+  %m2 = llvm.extractvalue %m[2] : !llvm.struct<(i32, i32, i32, i32)>
+  %m3 = llvm.extractvalue %m[3] : !llvm.struct<(i32, i32, i32, i32)>
+  nvvm.stmatrix %to, %m0, %m1, %m2, %m3 {layout = #nvvm.mma_layout<col>, shape = #nvvm.ld_st_matrix_shape<m = 8, n = 8>, eltType = #nvvm.ld_st_matrix_elt_type<b16>} : !llvm.ptr<3>, i32, i32, i32, i32
+  nvvm.barrier
+  %y = llvm.load %to : !llvm.ptr<3> -> vector<4xi32>
+  llvm.store %y, %pb : vector<4xi32>, !llvm.ptr<1>
+  llvm.return
+})mlir";
+
+static void testMatrices() {
+  std::vector<uint16_t> a(256), b(256);
+  for (int i = 0; i < 256; ++i)
+    a[i] = 1000 + i;
+  Memory memory;
+  uint64_t pa = memory.add(a.data(), 512, "a", Memory::ReadOnly), pb = memory.add(b.data(), 512, "b");
+  Report report = run({std::string(sharedArray) + matrices, {pa, pb}, 1, 32, 1024}, memory);
+  expectClean(report, "stmatrix");
+  expect(report.worstConflict() == 1, "matrices of neighbouring rows have no bank conflicts");
+  for (int i = 0; i < 256; ++i)
+    expect(b[i] == a[i / 64 * 64 + i % 8 * 8 + i / 8 % 8], "stmatrix at " + llvm::Twine(i));
+  expectError(run({std::string(sharedArray) + matrices, {pa, pb}, 1, 32, 1008}, memory), ErrorKind::OutOfBounds, "nvvm.stmatrix", "a row too many");
+  expectError(run({without(sharedArray + std::string(matrices), "%from[512]", "%from[516]"), {pa, pb}, 1, 32, 1040}, memory), ErrorKind::Misaligned,
+              "nvvm.stmatrix", "rows that are not aligned");
+}
+
+static void testVotes() {
+  const char *text = R"mlir(llvm.func @k(%out: !llvm.ptr<1>, %x: f32) {
+    %t = nvvm.read.ptx.sreg.tid.x : i32
+    %all = arith.constant -1 : i32
+    %c5 = arith.constant 5 : i32
+    %is = arith.cmpi ult, %t, %c5 : i32
+    %a = nvvm.vote.sync ballot %all, %is -> i32
+    %n = nvvm.vote.sync any %all, %is -> i1
+    %e = nvvm.vote.sync all %all, %is -> i1
+    %b = arith.extui %n : i1 to i32
+    %c = arith.extui %e : i1 to i32
+    %d = nvvm.convert.float.to.tf32 %x {rnd = #nvvm.fp_rnd_mode<rna>}
+    %v = vector.from_elements %a, %b, %c, %d : vector<4xi32>
+    %p = llvm.getelementptr %out[%t] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, vector<4xi32>
+    llvm.store %v, %p : vector<4xi32>, !llvm.ptr<1>
+    llvm.return })mlir";
+  std::vector<uint32_t> out(128);
+  Memory memory;
+  uint64_t p = memory.add(out.data(), 512, "out");
+  expectClean(run({text, {p, Argument(0x3f801000)}}, memory), "votes");
+  expect(out[4] == 31 && out[5] == 1 && out[6] == 0, "votes");
+  expect(out[7] == 0x3f802000, "ties round away from zero");
+}
+
+//===----------------------------------------------------------------------===//
 // Double buffering by cp.async
 //===----------------------------------------------------------------------===//
 
@@ -386,5 +454,7 @@ void fla::sim::test::testNVIDIA() {
   testMma();
   testSwappedFragment();
   testTf32();
+  testMatrices();
+  testVotes();
   testPipeline();
 }
