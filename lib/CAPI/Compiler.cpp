@@ -114,9 +114,6 @@ static Array describeKernels(const gpu::DeviceCode &code) {
 // Compiling and loading
 //===----------------------------------------------------------------------===//
 
-static gpu::DeviceCompiler deviceCompiler = nullptr;
-void gpu::registerDeviceCompiler(DeviceCompiler compiler) { deviceCompiler = compiler; }
-
 /// "cuda:sm_90" as (cuda, sm_90); nothing for the host's processor.
 static std::pair<StringRef, StringRef> splitTarget(StringRef target) {
   return target == "cpu" ? std::pair(StringRef(), StringRef()) : target.split(':');
@@ -133,11 +130,9 @@ static LogicalResult compileForHost(ModuleOp module, StringRef name, runtime::Ca
 }
 
 static LogicalResult compileForDevice(ModuleOp module, StringRef name, const CompileOptions &options, runtime::CacheEntry &entry) {
-  if (!deviceCompiler)
-    return module.emitError() << "expected the target 'cpu', got '" << options.target << "': this build has no back end for GPUs";
   ManifestBuilder manifest(module);
   module->setAttr("fla.precision", StringAttr::get(module.getContext(), options.precision));
-  auto code = deviceCompiler(module, splitTarget(options.target).second);
+  auto code = gpu::compileToDevice(module, splitTarget(options.target).second);
   if (failed(code))
     return failure();
   Object root = manifest.finish(name, describeKernels(*code));

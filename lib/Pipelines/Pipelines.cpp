@@ -10,6 +10,8 @@
 #include "fla/Dialect/Tile/Transforms/Passes.h"
 #include "fla/Support/Knobs.h"
 #include "fla/Target/CPU/CPU.h"
+#include "fla/Target/GPU/GPU.h"
+#include "fla/Target/GPU/Serialize.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/Passes.h"
@@ -22,7 +24,7 @@ using namespace fla;
 // Phases
 //===----------------------------------------------------------------------===//
 
-static constexpr StringLiteral kPhases[] = {"define", "normalize", "chunk", "differentiate", "kernelize", "target"};
+static constexpr StringLiteral kPhases[] = {"define", "normalize", "chunk", "differentiate", "kernelize", "layout", "target"};
 
 StringRef fla::phaseName(Phase phase) { return kPhases[static_cast<int>(phase)]; }
 
@@ -80,6 +82,21 @@ static void addKernelize(OpPassManager &pm, const CompileOptions &options) {
   pm.addPass(createSimplifyTiles());
 }
 
+/// The chip of a GPU target ("cuda:sm_90"), empty for the CPU, whose tiles lie in memory row by row.
+static StringRef chipOf(const CompileOptions &options) { return StringRef(options.target).split(':').second; }
+
+static void addLayout(OpPassManager &pm, const CompileOptions &options) {
+  if (StringRef chip = chipOf(options); !chip.empty())
+    gpu::buildLayoutPasses(pm, chip, options.precision);
+}
+
+static void addTarget(OpPassManager &pm, const CompileOptions &options) {
+  if (StringRef chip = chipOf(options); !chip.empty())
+    gpu::buildTargetPasses(pm, chip);
+  else
+    pm.addPass(createConvertTileToLLVM());
+}
+
 /// The passes of one phase; nothing for `define`.
 static void addPhase(OpPassManager &pm, Phase phase, const CompileOptions &options) {
   switch (phase) {
@@ -93,8 +110,10 @@ static void addPhase(OpPassManager &pm, Phase phase, const CompileOptions &optio
     return addDifferentiate(pm, options);
   case Phase::Kernelize:
     return addKernelize(pm, options);
+  case Phase::Layout:
+    return addLayout(pm, options);
   case Phase::Target:
-    return pm.addPass(createConvertTileToLLVM());
+    return addTarget(pm, options);
   }
 }
 
@@ -246,7 +265,7 @@ llvm::Expected<CompileOptions> fla::parseOptions(StringRef json) {
 
 namespace {
 struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
-  Option<std::string> target{*this, "target", llvm::cl::desc("target: cpu"), llvm::cl::init("cpu")};
+  Option<std::string> target{*this, "target", llvm::cl::desc("cpu, cuda:sm_90, hip:gfx942, ..."), llvm::cl::init("cpu")};
   ListOption<std::string> dims{*this, "dims", llvm::cl::desc("sizes, as K:128,V:128")};
   Option<std::string> dtype{*this, "dtype", llvm::cl::desc("storage type: f64, f32, bf16, f16"), llvm::cl::init("f32")};
   Option<std::string> form{*this, "form", llvm::cl::desc("chunk or recurrent"), llvm::cl::init("chunk")};
@@ -255,7 +274,7 @@ struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
   Option<int64_t> chunk{*this, "chunk", llvm::cl::desc("tokens a chunk, 0 to choose"), llvm::cl::init(0)};
   Option<int64_t> blocks{*this, "blocks", llvm::cl::desc("column blocks of the grid, at most"), llvm::cl::init(1)};
   Option<bool> saveStates{*this, "save-states", llvm::cl::desc("the forward saves states for the backward"), llvm::cl::init(false)};
-  Option<std::string> until{*this, "until", llvm::cl::desc("last phase: define, normalize, chunk, differentiate, kernelize, target"),
+  Option<std::string> until{*this, "until", llvm::cl::desc("last phase: define, normalize, chunk, differentiate, kernelize, layout, target"),
                             llvm::cl::init("target")};
 };
 } // namespace
@@ -280,7 +299,7 @@ static LogicalResult readPipelineOptions(const PipelineOptions &given, CompileOp
   options.saveStates = given.saveStates;
   auto phase = parsePhase(given.until);
   if (!phase)
-    return fail("expected until = define, normalize, chunk, differentiate, kernelize or target, got '" + given.until + "'");
+    return fail("expected until = define, normalize, chunk, differentiate, kernelize, layout or target, got '" + given.until + "'");
   options.until = *phase;
   if (llvm::Error error = checkOptions(options))
     return fail(llvm::toString(std::move(error)));
@@ -297,6 +316,7 @@ struct RejectOptions : PassWrapper<RejectOptions, OperationPass<ModuleOp>> {
 void fla::registerDialects(DialectRegistry &registry) {
   registry.insert<FLADialect, chunk::ChunkDialect, tile::TileDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect,
                   tensor::TensorDialect, LLVM::LLVMDialect, vector::VectorDialect>();
+  gpu::registerDeviceDialects(registry);
 }
 
 void fla::registerPasses() {
@@ -305,6 +325,7 @@ void fla::registerPasses() {
   registerChunkPasses();
   registerChunkToTilePasses();
   registerTilePasses();
+  registerFLATargetGPUPasses();
   registerConvertTileToLLVM();
   PassPipelineRegistration<PipelineOptions>("fla-compile", "Compiles definitions up to a phase", [](OpPassManager &pm, const PipelineOptions &given) {
     CompileOptions options;

@@ -10,7 +10,7 @@ static constexpr char kOverview[] =
     "  fla-opt FILE --fla-compile=\"until=normalize\"          the canonical program and its class\n"
     "  fla-opt FILE --fla-compile=\"until=chunk\"              the chunkwise form\n"
     "  fla-opt FILE --fla-compile=\"dims=K:64,V:64 dtype=f32 grad=true until=kernelize\"\n\n"
-    "Phases: define, normalize, chunk, differentiate, kernelize, target.\n";
+    "Phases: define, normalize, chunk, differentiate, kernelize, layout, target.\n";
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;

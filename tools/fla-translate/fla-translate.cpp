@@ -2,6 +2,7 @@
 #include "fla/Pipelines/Pipelines.h"
 #include "fla/Target/CHeader/CHeader.h"
 #include "fla/Target/CPU/CPU.h"
+#include "fla/Target/GPU/GPU.h"
 #include "fla/Target/GPU/Serialize.h"
 
 #include "fla/Dialect/Tile/IR/Tile.h"
@@ -167,7 +168,14 @@ static FailureOr<const gpu::Chip *> findChipOf(gpu::Vendor vendor) {
 static LogicalResult toDeviceForm(ModuleOp module, const gpu::Chip &chip) {
   if (gpu::isDeviceForm(module))
     return success();
-  return module.emitError("expected kernels in device form, got none");
+  if (dtype.getNumOccurrences() == 0)
+    dtype = "bf16";
+  if (failed(toKernels(module)))
+    return failure();
+  PassManager pm(module.getContext(), ModuleOp::getOperationName());
+  gpu::buildLayoutPasses(pm, chip.name, "ieee");
+  gpu::buildTargetPasses(pm, chip.name);
+  return pm.run(module);
 }
 
 static LogicalResult toGPU(ModuleOp module, raw_ostream &os, gpu::Vendor vendor, bool binary) {

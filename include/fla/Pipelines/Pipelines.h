@@ -15,7 +15,7 @@
 namespace fla {
 
 /// One enum drives `until=`, dumps and documentation.
-enum class Phase { Define, Normalize, Chunk, Differentiate, Kernelize, Target };
+enum class Phase { Define, Normalize, Chunk, Differentiate, Kernelize, Layout, Target };
 llvm::StringRef phaseName(Phase phase);
 std::optional<Phase> parsePhase(llvm::StringRef name);
 

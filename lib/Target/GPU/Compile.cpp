@@ -8,6 +8,11 @@
 
 using namespace mlir;
 
+namespace fla {
+#define GEN_PASS_DEF_LAYOUTSOFCHIP
+#include "fla/Target/GPU/Passes.h.inc"
+} // namespace fla
+
 namespace fla::gpu {
 
 /// Threads of a block: what the registers of a chunk's tiles ask for.
@@ -28,33 +33,53 @@ std::string operandsOf(ModuleOp module) {
   return precision && precision.getValue() == "tf32" ? "tf32" : "f32";
 }
 
-void buildLayoutPasses(OpPassManager &pm, const Chip &chip, StringRef multiply, MLIRContext *context) {
-  AssignLayoutsOptions layouts;
-  layouts.lanes = chip.lanes;
-  layouts.warps = kThreads / chip.lanes;
-  layouts.accumulator = accumulatorOf(chip, multiply, context);
-  pm.addPass(createAssignLayouts(layouts));
+namespace {
+struct LayoutsOfChip : impl::LayoutsOfChipBase<LayoutsOfChip> {
+  using LayoutsOfChipBase::LayoutsOfChipBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    const Chip *found = findChip(chip);
+    if (!found) {
+      module.emitError() << "expected a chip (" << chipNames() << "), got '" << chip << "'";
+      return signalPassFailure();
+    }
+    module->setAttr("fla.precision", StringAttr::get(&getContext(), precision));
+    AssignLayoutsOptions layouts;
+    layouts.lanes = found->lanes;
+    layouts.warps = kThreads / found->lanes;
+    layouts.accumulator = accumulatorOf(*found, operandsOf(module), &getContext());
+    OpPassManager passes(ModuleOp::getOperationName());
+    passes.addPass(createAssignLayouts(layouts));
+    passes.addPass(createCSEPass());
+    if (failed(runPipeline(passes, module)))
+      signalPassFailure();
+  }
+};
+} // namespace
+
+void buildLayoutPasses(OpPassManager &pm, StringRef chip, StringRef precision) {
+  LayoutsOfChipOptions options;
+  options.chip = chip.str();
+  options.precision = precision.str();
+  pm.addPass(createLayoutsOfChip(options));
+}
+
+void buildTargetPasses(OpPassManager &pm, StringRef chip) {
+  const Chip *found = findChip(chip);
+  ConvertTileToGPUOptions options;
+  options.chip = chip.str();
+  options.warps = kThreads / (found ? found->lanes : 32);
+  pm.addPass(createConvertTileToGPU(options));
   pm.addPass(createCSEPass());
 }
 
-void buildTargetPasses(OpPassManager &pm, const Chip &chip, StringRef multiply) {
-  ConvertTileToGPUOptions convert;
-  convert.chip = chip.name.str();
-  convert.warps = kThreads / chip.lanes;
-  convert.multiply = multiply.str();
-  pm.addPass(createConvertTileToGPU(convert));
-  pm.addPass(createCSEPass());
-}
-
-FailureOr<OwningOpRef<ModuleOp>> lowerToDeviceForm(ModuleOp module, StringRef chipName) {
-  const Chip *chip = findChip(chipName);
-  if (!chip)
-    return module.emitError() << "expected a chip (" << chipNames() << "), got '" << chipName << "'", failure();
+FailureOr<OwningOpRef<ModuleOp>> lowerToDeviceForm(ModuleOp module, StringRef chip) {
   OwningOpRef<ModuleOp> copy = module.clone();
-  std::string multiply = operandsOf(module);
+  auto precision = module->getAttrOfType<StringAttr>("fla.precision");
   PassManager pm(module.getContext(), ModuleOp::getOperationName());
-  buildLayoutPasses(pm, *chip, multiply, module.getContext());
-  buildTargetPasses(pm, *chip, multiply);
+  buildLayoutPasses(pm, chip, precision ? precision.getValue() : "ieee");
+  buildTargetPasses(pm, chip);
   if (failed(pm.run(*copy)))
     return failure();
   return copy;

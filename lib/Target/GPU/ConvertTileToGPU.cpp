@@ -94,6 +94,7 @@ struct ConvertTileToGPU : impl::ConvertTileToGPUBase<ConvertTileToGPU> {
 
   FailureOr<Operands> readOperands(ModuleOp module) {
     Builder b(&getContext());
+    std::string multiply = this->multiply.empty() ? operandsOf(module) : this->multiply.getValue();
     Type type = llvm::StringSwitch<Type>(multiply)
                     .Case("bf16", b.getBF16Type())
                     .Case("f16", b.getF16Type())

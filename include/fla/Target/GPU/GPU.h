@@ -42,16 +42,12 @@ mlir::FailureOr<DeviceCode> compileToDevice(mlir::ModuleOp module, llvm::StringR
 /// first per-token argument is stored in and the module's `fla.precision`.
 std::string operandsOf(mlir::ModuleOp module);
 /// The layout phase, and from there to device form (see Serialize.h).
-void buildLayoutPasses(mlir::OpPassManager &pm, const Chip &chip, llvm::StringRef multiply, mlir::MLIRContext *context);
-void buildTargetPasses(mlir::OpPassManager &pm, const Chip &chip, llvm::StringRef multiply);
+void buildLayoutPasses(mlir::OpPassManager &pm, llvm::StringRef chip, llvm::StringRef precision);
+void buildTargetPasses(mlir::OpPassManager &pm, llvm::StringRef chip);
 /// Both on a copy of a module of `tile.kernel`s.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>> lowerToDeviceForm(mlir::ModuleOp module, llvm::StringRef chip);
 /// The accumulator of the chip's products as `fla-assign-layouts` takes it; empty if it has none.
 std::string accumulatorOf(const Chip &chip, llvm::StringRef multiply, mlir::MLIRContext *context);
-
-/// The back end that the C API hands modules to: `compileToDevice`, where a build has it.
-using DeviceCompiler = mlir::FailureOr<DeviceCode> (*)(mlir::ModuleOp module, llvm::StringRef chip);
-void registerDeviceCompiler(DeviceCompiler compiler);
 
 } // namespace fla::gpu
 

@@ -16,7 +16,20 @@ def ConvertTileToGPU : Pass<"fla-convert-tile-to-gpu", "::mlir::ModuleOp"> {
   let options = [
     Option<"chip", "chip", "std::string", "\"sm_90\"", "sm_80 ... gfx1201">,
     Option<"warps", "warps", "int64_t", "8", "warps of a block, as in fla-assign-layouts">,
-    Option<"multiply", "multiply", "std::string", "\"bf16\"", "operands of products: bf16, f16, tf32, f32">];
+    Option<"multiply", "multiply", "std::string", "", "operands of products: bf16, f16, tf32, f32; empty: as the first per-token argument is stored">];
+}
+
+def LayoutsOfChip : Pass<"fla-layouts-of-chip", "::mlir::ModuleOp"> {
+  let summary = "Runs fla-assign-layouts with a chip's warps and accumulators";
+  let description = [{
+    Products take the type that the first per-token argument is stored in; f32 as
+    `precision` says: exact (`ieee`) or rounded to tf32.
+    Example: test/Target/GPU/layouts-of-chip.mlir.
+  }];
+  let options = [
+    Option<"chip", "chip", "std::string", "\"sm_90\"", "sm_80 ... gfx1201">,
+    Option<"precision", "precision", "std::string", "\"ieee\"", "how f32 is multiplied: ieee or tf32">];
+  let dependentDialects = ["::fla::tile::TileDialect"];
 }
 
 #endif

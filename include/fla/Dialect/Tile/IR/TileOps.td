@@ -27,6 +27,7 @@ def Tile_Dialect : Dialect {
   let dependentDialects = ["::fla::FLADialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
                            "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
   let useDefaultTypePrinterParser = 1;
+  let useDefaultAttributePrinterParser = 1;
 }
 
 
