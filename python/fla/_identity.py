@@ -14,7 +14,7 @@ DISTRIBUTION = "fla-compiler"
 PEERS = ("flash-linear-attention", "fla-core")
 
 _REPAIR = """\
-These distributions share the import name fla, and an environment holds one of them. For this one:
+These distributions share the import name fla: only one of them can be installed. For this one:
   pip uninstall -y {others}
   pip install --force-reinstall --no-deps {ours}
 (the wheel's path in place of {ours}, if it came as a file). For the other one:
