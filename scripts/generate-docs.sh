@@ -23,7 +23,7 @@ passes() { # INTO
     echo "In the order of the pipeline, \`fla-opt --fla-compile\`."
     for file in include/fla/Dialect/FLA/Transforms include/fla/Conversion/FLAToChunk \
                 include/fla/Dialect/Chunk/Transforms include/fla/Conversion/ChunkToTile \
-                include/fla/Dialect/Tile/Transforms include/fla/Target/CPU; do
+                include/fla/Dialect/Tile/Transforms include/fla/Target/CPU include/fla/Target/GPU; do
       echo
       tblgen -gen-pass-doc "$file/Passes.td"
     done

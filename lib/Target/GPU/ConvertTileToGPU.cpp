@@ -32,11 +32,20 @@ static LLVM::LLVMFunctionType functionType(tile::KernelOp kernel) {
 
 static LogicalResult lowerKernel(tile::KernelOp kernel, const Target &target, int64_t warps, Operands operands) {
   OpBuilder b(kernel);
-  auto function = LLVM::LLVMFuncOp::create(b, kernel.getLoc(), kernel.getSymName(), functionType(kernel));
-  Lowering lowering(kernel, function, target, warps, operands, b);
-  if (failed(lowering.run()))
-    return failure();
-  int64_t shared = lowering.sharedBytes();
+  LLVM::LLVMFuncOp function;
+  int64_t shared = 0;
+  // Where operands that wait for their next use do not fit, they are written again.
+  for (bool reuse : {true, false}) {
+    b.setInsertionPoint(kernel);
+    function = LLVM::LLVMFuncOp::create(b, kernel.getLoc(), kernel.getSymName(), functionType(kernel));
+    Lowering lowering(kernel, function, target, warps, operands, b);
+    if (failed(lowering.run(reuse)))
+      return failure();
+    shared = lowering.sharedBytes();
+    if (shared <= target.chip.sharedBytes || !reuse)
+      break;
+    function.erase();
+  }
   if (shared > target.chip.sharedBytes)
     return kernel.emitError() << "expected at most " << target.chip.sharedBytes << " bytes of shared memory on " << target.chip.name << ", got "
                               << shared << "; a smaller chunk or smaller dimensions need less";

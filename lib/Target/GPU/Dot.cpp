@@ -34,7 +34,7 @@ SharedTile Lowering::operand(Value value, Type element, bool transposed, tile::D
   bool restricted = masked && masked.getPairs() != tile::Pairs::all;
   int64_t form = transposed | (restricted ? (static_cast<int64_t>(masked.getPairs()) << 1) | (masked.getLevel() << 8) : 0);
   auto key = std::make_tuple(value, element, form);
-  if (auto it = staged.find(key); it != staged.end())
+  if (auto it = staged.find(key); reuse && it != staged.end())
     return it->second;
   LinearLayout held = layout(value);
   Registers list(registers(value));

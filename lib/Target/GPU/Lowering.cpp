@@ -17,7 +17,8 @@ ArrayRef<Value> Lowering::registers(Value value) {
 }
 Value Lowering::scalar(Value value) { return registers(value).front(); }
 
-LogicalResult Lowering::run() {
+LogicalResult Lowering::run(bool reuseOperands) {
+  reuse = reuseOperands;
   Block *entry = function.addEntryBlock(e.b);
   e.b.setInsertionPointToEnd(entry);
   auto memory = LLVM::LLVMPointerType::get(e.b.getContext(), 3);

@@ -32,7 +32,8 @@ struct Operands {
 class Lowering {
 public:
   Lowering(tile::KernelOp kernel, LLVM::LLVMFuncOp function, const Target &target, int64_t warps, Operands operands, OpBuilder &builder);
-  LogicalResult run();
+  /// With `reuse` an operand of several products stays in shared memory between them.
+  LogicalResult run(bool reuse);
   int64_t sharedBytes() { return shared.finish(); }
 
 private:
@@ -126,7 +127,7 @@ private:
   DenseMap<Attribute, SmallVector<Value>> threadParts;
   /// Operands of products that are in shared memory already, by value, type, orientation and mask.
   DenseMap<std::tuple<Value, Type, int64_t>, SharedTile> staged;
-  Block *stagedIn = nullptr;
+  bool reuse = true;
 };
 
 } // namespace fla::gpu

@@ -117,6 +117,7 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module, const Backend &backend)
   PassManager pm(module.getContext(), ModuleOp::getOperationName(), PassManager::Nesting::Explicit);
   pm.enableVerifier(false);
   pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertMathToLLVMPass());
   pm.addPass(createArithToLLVMConversionPass());
   pm.addPass(createConvertControlFlowToLLVMPass());
   pm.addPass(createUBToLLVMConversionPass());

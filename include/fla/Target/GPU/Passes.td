@@ -11,7 +11,7 @@ def ConvertTileToGPU : Pass<"fla-convert-tile-to-gpu", "::mlir::ModuleOp"> {
     need passes through shared memory, with barriers where a read follows a write or
     a write a read. Products are the chip's matrix instructions where a tile is large
     enough, sums of single products elsewhere. Control flow stays structured.
-    Example: test/Target/GPU/convert-tile-to-gpu.mlir.
+    Example: test/Target/GPU/convert-tile-to-gpu.test.
   }];
   let options = [
     Option<"chip", "chip", "std::string", "\"sm_90\"", "sm_80 ... gfx1201">,
@@ -24,7 +24,7 @@ def LayoutsOfChip : Pass<"fla-layouts-of-chip", "::mlir::ModuleOp"> {
   let description = [{
     Products take the type that the first per-token argument is stored in; f32 as
     `precision` says: exact (`ieee`) or rounded to tf32.
-    Example: test/Target/GPU/layouts-of-chip.mlir.
+    Example: test/Target/GPU/convert-tile-to-gpu.test.
   }];
   let options = [
     Option<"chip", "chip", "std::string", "\"sm_90\"", "sm_80 ... gfx1201">,

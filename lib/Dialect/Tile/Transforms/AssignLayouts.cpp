@@ -33,7 +33,8 @@ struct Layouts {
       int64_t rowAtoms = shape[0] / atom->shape()[0];
       return LinearLayout::tiled(shape, *atom, warps, std::max<int64_t>(1, rowAtoms / 2));
     }
-    return LinearLayout::blocked(shape, 1, lanes, warps);
+    // Tokens of elementwise matrix states are scanned far more often than they meet others.
+    return shape.size() > 2 ? columns(shape) : LinearLayout::blocked(shape, 1, lanes, warps);
   }
 
   /// All of the first axis in each thread's registers, the rest over threads.
@@ -199,7 +200,7 @@ struct AssignLayouts : fla::impl::AssignLayoutsBase<AssignLayouts> {
   void runOnOperation() override {
     Layouts layouts{lanes, warps, std::nullopt};
     if (!llvm::isPowerOf2_64(lanes) || !llvm::isPowerOf2_64(warps)) {
-      getOperation().emitError() << "expected lanes and warps that are powers of two, got " << lanes << " and " << warps;
+      getOperation().emitError() << "expected lanes and warps that are powers of two, got " << lanes.getValue() << " and " << warps.getValue();
       return signalPassFailure();
     }
     if (!accumulator.empty() && !(layouts.atom = parseAccumulator(accumulator, &getContext()))) {
