@@ -63,7 +63,7 @@ FLA_EXPORT void fla_string_free(char *text);
  *    "absent" ["gv",...] (inputs that take their default), "chunk" 64,
  *    "blocks" 1 (the grid cuts the columns into at most so many parts, where the
  *    definition allows it; a backward then recomputes the states), "states" "save"|"recompute", "entry" name of the definition, "until" phase
- *    ("define","normalize","chunk","differentiate","kernelize","target").
+ *    ("define","normalize","chunk","differentiate","kernelize","layout","target").
  *  NULL on failure. */
 FLA_EXPORT char *fla_phase(const char *source, const char *options);
 

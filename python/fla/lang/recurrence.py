@@ -17,7 +17,7 @@ from .tracing import trace
 
 __all__ = ["Recurrence", "Form", "recurrence", "PHASES"]
 
-PHASES = ("define", "normalize", "chunk", "differentiate", "kernelize", "target")
+PHASES = ("define", "normalize", "chunk", "differentiate", "kernelize", "layout", "target")
 FORMS = ("auto", "chunk", "recurrent")
 _HANDLES: "weakref.WeakValueDictionary[int, Recurrence]" = weakref.WeakValueDictionary()
 
