@@ -2,7 +2,8 @@
 //
 // Chunks that lie whole inside their sequence take a path without conditions. At
 // the end of a sequence rows past it are not touched: loads read the last row
-// instead and become zero, stores are left out.
+// instead and become zero, stores are left out. A tensor may begin at any of its
+// elements, so no access claims more than an element's alignment.
 //
 //===----------------------------------------------------------------------===//
 #include "Lowering.h"
@@ -105,7 +106,7 @@ Registers Lowering::loadRegisters(Access &a, const LinearLayout &held, Type elem
       offset = e.add(offset, e.mul(arith::ExtUIOp::create(e.b, e.loc, e.i64(), inside), a.rowStride));
     }
     Value loaded = e.load(e.at(a.base, offset, a.stored), a.stored, run);
-    cast<LLVM::LoadOp>(loaded.getDefiningOp()).setAlignment(run * Emitter::bytes(a.stored));
+    cast<LLVM::LoadOp>(loaded.getDefiningOp()).setAlignment(Emitter::bytes(a.stored));
     Value valid = row && !whole ? e.cmp(arith::CmpIPredicate::slt, row, a.limit) : Value();
     for (int64_t i = 0; i < run; ++i) {
       Value x = run > 1 ? LLVM::ExtractElementOp::create(e.b, e.loc, loaded, i32(i)).getResult() : loaded;
@@ -138,7 +139,7 @@ void Lowering::storeRegisters(Access &a, const LinearLayout &held, ArrayRef<Valu
       Value offset = arith::ExtUIOp::create(e.b, e.loc, e.i64(), inner);
       if (row)
         offset = e.add(offset, e.mul(arith::ExtUIOp::create(e.b, e.loc, e.i64(), row), a.rowStride));
-      LLVM::StoreOp::create(e.b, e.loc, stored, e.at(a.base, offset, a.stored), run * Emitter::bytes(a.stored));
+      LLVM::StoreOp::create(e.b, e.loc, stored, e.at(a.base, offset, a.stored), Emitter::bytes(a.stored));
     };
     if (row && !whole)
       e.when(e.cmp(arith::CmpIPredicate::slt, row, a.limit), write);
