@@ -186,7 +186,7 @@ void testing::compare(mlir::ModuleOp module, const Trial &trial) {
 
 int main() {
   auto start = std::chrono::steady_clock::now();
-  for (const char *chip : {"sm_90", "gfx942", "gfx1100"})
+  for (const char *chip : {"sm_90", "gfx942", "gfx1100", "gfx1201"})
     for (const char *element : {"bf16", "f32"}) {
       testOperations(chip, element);
       testDefinitions(chip, element);
