@@ -36,7 +36,8 @@ std::string kernelText(const Operation &op, const std::string &element) {
                      "%c0 = arith.constant 0 : index\n%c1 = arith.constant 1 : index\n%n = tile.num_chunks\n"
                      "scf.for %c = %c0 to %n step %c1 {\n"
                      "%a = tile.load %pa[%c] : <token, 32xE> -> MAT\n%b = tile.load %pb[%c] : <token, 32xE> -> MAT\n"
-                     "%u = tile.load %pu[%c] : <token, f32> -> VEC\n" + op.body + "\n" + stores + "}\n}\n";
+                     "%u = tile.load %pu[%c] : <token, f32> -> VEC\n" +
+                     op.body + "\n" + stores + "}\n}\n";
   replaceAll(text, "E>", element + ">");
   replaceAll(text, "MAT", "tensor<32x32xf32>");
   replaceAll(text, "VEC", "tensor<32xf32>");
@@ -78,7 +79,8 @@ std::vector<Operation> dots() {
   for (const char *pairs : {"all", "causal", "strict", "diagonal", "level"})
     for (int form = 0; form < 4; ++form) {
       std::string attributes = form == 3 ? " {transpose_a, transpose_b}" : form == 1 ? " {transpose_a}" : form == 2 ? " {transpose_b}" : "";
-      std::string which = std::string(" pairs(") + pairs + ")" + (pairs == std::string("level") ? " level 4" : "") + attributes + " : MAT, MAT -> MAT";
+      std::string which =
+          std::string(" pairs(") + pairs + ")" + (pairs == std::string("level") ? " level 4" : "") + attributes + " : MAT, MAT -> MAT";
       Operation op{"dot" + which, "%r0 = tile.dot %a, %b" + which, {"MAT"}};
       if (form != 2 || pairs == std::string("all")) {
         op.body += "\n%r1 = tile.dot %a, %b init(%a : MAT)" + which;
@@ -86,8 +88,10 @@ std::vector<Operation> dots() {
       }
       list.push_back(op);
     }
-  list.push_back({"dot of a dot", "%x = tile.dot %a, %b {transpose_b} : MAT, MAT -> MAT\n%r0 = tile.dot %x, %b pairs(causal) : MAT, MAT -> MAT\n"
-                                  "%y = arith.addf %x, %r0 : MAT\n%r1 = tile.dot %a, %y {transpose_a} : MAT, MAT -> MAT", {"MAT", "MAT"}});
+  list.push_back({"dot of a dot",
+                  "%x = tile.dot %a, %b {transpose_b} : MAT, MAT -> MAT\n%r0 = tile.dot %x, %b pairs(causal) : MAT, MAT -> MAT\n"
+                  "%y = arith.addf %x, %r0 : MAT\n%r1 = tile.dot %a, %y {transpose_a} : MAT, MAT -> MAT",
+                  {"MAT", "MAT"}});
   return list;
 }
 
@@ -95,19 +99,25 @@ std::vector<Operation> alongTokens() {
   std::vector<Operation> list;
   for (const char *flags : {"", "reverse", "exclusive", "reverse, exclusive"})
     list.push_back({std::string("cumsum ") + flags,
-                    std::string("%r0 = tile.cumsum %a {") + flags + "} : MAT\n%r1 = tile.cumsum %u {" + flags + "} : VEC", {"MAT", "VEC"}});
+                    std::string("%r0 = tile.cumsum %a {") + flags + "} : MAT\n%r1 = tile.cumsum %u {" + flags + "} : VEC",
+                    {"MAT", "VEC"}});
   for (const char *flags : {"", "strict", "pre"})
     list.push_back({std::string("segsum ") + flags,
-                    std::string("%r0 = tile.segsum %u {") + flags + "} : VEC -> MAT\n%r1 = tile.segsum_grad %a {" + flags + "} : MAT -> VEC", {"MAT", "VEC"}});
+                    std::string("%r0 = tile.segsum %u {") + flags + "} : VEC -> MAT\n%r1 = tile.segsum_grad %a {" + flags + "} : MAT -> VEC",
+                    {"MAT", "VEC"}});
   for (const char *level : {"1", "4", "16"})
     for (const char *flags : {"", " {pre}"})
-      list.push_back({std::string("level_decay ") + level + flags,
-                      std::string("%r0 = tile.level_decay %a ") + level + flags + " : MAT\n%r1 = tile.level_decay_grad %a " + level + flags + " : MAT", {"MAT", "MAT"}});
+      list.push_back(
+          {std::string("level_decay ") + level + flags,
+           std::string("%r0 = tile.level_decay %a ") + level + flags + " : MAT\n%r1 = tile.level_decay_grad %a " + level + flags + " : MAT",
+           {"MAT", "MAT"}});
   for (const char *kind : {"linear", "log", "max"})
     list.push_back({std::string("scan ") + kind,
-                    "%z = arith.constant dense<0.25> : VEC\n%r0, %r1, %l = tile.scan " + std::string(kind) + " %z, %a, %b : VEC, MAT\n"
-                    "%r2 = tile.broadcast %l [1] : VEC -> MAT\n"
-                    "%di, %r3, %r4 = tile.scan_grad " + kind + " %a, %b, %r0, %r1, %b, %a, %l : VEC, MAT\n%r5 = tile.broadcast %di [1] : VEC -> MAT",
+                    "%z = arith.constant dense<0.25> : VEC\n%r0, %r1, %l = tile.scan " + std::string(kind) +
+                        " %z, %a, %b : VEC, MAT\n"
+                        "%r2 = tile.broadcast %l [1] : VEC -> MAT\n"
+                        "%di, %r3, %r4 = tile.scan_grad " +
+                        kind + " %a, %b, %r0, %r1, %b, %a, %l : VEC, MAT\n%r5 = tile.broadcast %di [1] : VEC -> MAT",
                     {"MAT", "MAT", "MAT", "MAT", "MAT", "MAT"}});
   return list;
 }
@@ -116,19 +126,26 @@ std::vector<Operation> others() {
   return {
       {"inverse", "%r0 = tile.inverse %a : MAT", {"MAT"}},
       {"transpose", "%r0 = tile.transpose %a : MAT -> MAT", {"MAT"}},
-      {"reduce", "%r0 = tile.reduce add %a axis 1 : MAT -> VEC\n%r1 = tile.reduce max %a axis 1 : MAT -> VEC\n"
-                 "%x = tile.reduce add %a axis 0 : MAT -> VEC\n%r2 = tile.broadcast %x [1] : VEC -> MAT\n"
-                 "%y = tile.reduce max %a axis 0 : MAT -> VEC\n%r3 = tile.broadcast %y [0] : VEC -> MAT\n"
-                 "%s = tile.reduce add %u axis 0 : VEC -> f32\n%r4 = tile.broadcast %s [] : f32 -> VEC", {"VEC", "VEC", "MAT", "MAT", "VEC"}},
-      {"valid", "%v = tile.valid %c : tensor<32xi1>\n%one = arith.constant dense<1.0> : VEC\n%e = math.exp %u : VEC\n%r0 = arith.select %v, %e, %one : tensor<32xi1>, VEC\n"
-                "%s = tile.reduce add %r0 axis 0 : VEC -> f32\n%r1 = tile.broadcast %s [] : f32 -> VEC", {"VEC", "VEC"}},
-      {"slices", "%x = tensor.extract_slice %a[0, 16] [32, 16] [1, 1] : MAT to tensor<32x16xf32>\n%y = tensor.extract_slice %b[0, 0] [32, 16] [1, 1] : MAT to tensor<32x16xf32>\n"
-                 "%z = arith.addf %x, %y : tensor<32x16xf32>\n%r0 = tensor.insert_slice %z into %a[0, 0] [32, 16] [1, 1] : tensor<32x16xf32> into MAT\n"
-                 "%p = tensor.extract_slice %a[16, 0] [16, 32] [1, 1] : MAT to tensor<16x32xf32>\n"
-                 "%r1 = tensor.insert_slice %p into %b[0, 0] [16, 32] [1, 1] : tensor<16x32xf32> into MAT\n"
-                 "%f = tensor.collapse_shape %p [[0, 1]] : tensor<16x32xf32> into tensor<512xf32>\n"
-                 "%g = tensor.expand_shape %f [[0, 1]] output_shape [32, 16] : tensor<512xf32> into tensor<32x16xf32>\n"
-                 "%r2 = tensor.insert_slice %g into %a[0, 16] [32, 16] [1, 1] : tensor<32x16xf32> into MAT",
+      {"reduce",
+       "%r0 = tile.reduce add %a axis 1 : MAT -> VEC\n%r1 = tile.reduce max %a axis 1 : MAT -> VEC\n"
+       "%x = tile.reduce add %a axis 0 : MAT -> VEC\n%r2 = tile.broadcast %x [1] : VEC -> MAT\n"
+       "%y = tile.reduce max %a axis 0 : MAT -> VEC\n%r3 = tile.broadcast %y [0] : VEC -> MAT\n"
+       "%s = tile.reduce add %u axis 0 : VEC -> f32\n%r4 = tile.broadcast %s [] : f32 -> VEC",
+       {"VEC", "VEC", "MAT", "MAT", "VEC"}},
+      {"valid",
+       "%v = tile.valid %c : tensor<32xi1>\n%one = arith.constant dense<1.0> : VEC\n%e = math.exp %u : VEC\n%r0 = arith.select %v, %e, %one : "
+       "tensor<32xi1>, VEC\n"
+       "%s = tile.reduce add %r0 axis 0 : VEC -> f32\n%r1 = tile.broadcast %s [] : f32 -> VEC",
+       {"VEC", "VEC"}},
+      {"slices",
+       "%x = tensor.extract_slice %a[0, 16] [32, 16] [1, 1] : MAT to tensor<32x16xf32>\n%y = tensor.extract_slice %b[0, 0] [32, 16] [1, 1] : MAT to "
+       "tensor<32x16xf32>\n"
+       "%z = arith.addf %x, %y : tensor<32x16xf32>\n%r0 = tensor.insert_slice %z into %a[0, 0] [32, 16] [1, 1] : tensor<32x16xf32> into MAT\n"
+       "%p = tensor.extract_slice %a[16, 0] [16, 32] [1, 1] : MAT to tensor<16x32xf32>\n"
+       "%r1 = tensor.insert_slice %p into %b[0, 0] [16, 32] [1, 1] : tensor<16x32xf32> into MAT\n"
+       "%f = tensor.collapse_shape %p [[0, 1]] : tensor<16x32xf32> into tensor<512xf32>\n"
+       "%g = tensor.expand_shape %f [[0, 1]] output_shape [32, 16] : tensor<512xf32> into tensor<32x16xf32>\n"
+       "%r2 = tensor.insert_slice %g into %a[0, 16] [32, 16] [1, 1] : tensor<32x16xf32> into MAT",
        {"MAT", "MAT", "MAT"}},
   };
 }

@@ -126,7 +126,10 @@ private:
     mlir::Type stored = type.getKind() == BufferKind::value ? mlir::Float64Type::get(kernel.getContext()) : type.getElementType();
     Entry &entry = entries[name];
     bool known = given != trial.given.end();
-    entry = {stored, encode(stored, known ? given->second.data : std::vector<double>(interp::bufferSize(type, trial.launch, trial.launch.heads, kernel.getChunk()))), 0, written};
+    entry = {stored,
+             encode(stored,
+                    known ? given->second.data : std::vector<double>(interp::bufferSize(type, trial.launch, trial.launch.heads, kernel.getChunk()))),
+             0, written};
     entry.address = memory.add(entry.bytes.data(), entry.bytes.size(), name, written ? sim::Memory::ReadWrite : sim::Memory::ReadOnly,
                                known ? sim::Memory::Initialised : sim::Memory::Uninitialised);
   }
