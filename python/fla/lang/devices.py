@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["Place", "is_gpu", "index_of", "place_of", "precision", "stream_of", "value_address"]
+__all__ = ["Place", "is_gpu", "index_of", "place_of", "precision", "processors", "stream_of", "value_address"]
 
 
 class Place(NamedTuple):
@@ -35,6 +35,14 @@ def _target(index: int) -> str:
         return "hip:" + torch.cuda.get_device_properties(index).gcnArchName.split(":")[0]
     major, minor = torch.cuda.get_device_capability(index)
     return f"cuda:sm_{major}{minor}"
+
+
+@lru_cache(maxsize=None)
+def processors(index: int) -> int:
+    """Multiprocessors (compute units) of a GPU; 1 where PyTorch has no such device."""
+    if index >= torch.cuda.device_count():
+        return 1
+    return torch.cuda.get_device_properties(index).multi_processor_count
 
 
 # One question whatever way the user set it, where this PyTorch has it.
