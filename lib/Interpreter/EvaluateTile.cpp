@@ -29,6 +29,16 @@ template <class S> static Tensor<S> repeat(const Tensor<S> &value, llvm::ArrayRe
   return result;
 }
 
+template <class S> static Tensor<S> inside(llvm::ArrayRef<int64_t> bounds, const Shape &shape) {
+  Tensor<S> result(shape, S(1.0));
+  auto strides = shape.strides();
+  for (int64_t i = 0; i < result.size(); ++i)
+    for (auto [axis, bound] : llvm::enumerate(bounds))
+      if ((i / strides[axis]) % shape.sizes[axis] >= bound)
+        result[i] = S(0.0);
+  return result;
+}
+
 template <class S> static Tensor<S> reduceAxis(tile::ReduceOp op, const Tensor<S> &value, const Shape &shape) {
   bool adds = op.getKind() == tile::ReduceKind::add;
   int64_t axis = op.getAxis(), extent = value.shape.sizes[axis], inner = value.shape.strides()[axis];
@@ -208,6 +218,7 @@ template <class S> Handled fla::interp::evaluateTile(Operation *op, Environment<
   auto done = [&](Tensor<S> result) { return bind(op, env, std::move(result)); };
   return llvm::TypeSwitch<Operation *, Handled>(op)
       .Case([&](tile::BroadcastOp o) { return done(repeat(env[o.getValue()], o.getAxes(), shape)); })
+      .Case([&](tile::InsideOp o) { return done(inside<S>(o.getBounds(), shape)); })
       .Case([&](tile::ReduceOp o) { return done(reduceAxis(o, env[o.getValue()], shape)); })
       .Case([&](tile::TransposeOp o) { return done(transpose(env[o.getValue()], shape)); })
       .Case([&](tile::DotOp o) { return done(dot(o, env[o.getA()], env[o.getB()], o.getInit() ? &env[o.getInit()] : nullptr, shape)); })

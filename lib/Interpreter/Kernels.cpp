@@ -19,11 +19,16 @@ static int64_t innerSize(tile::BufferType type) {
 
 int64_t fla::interp::bufferSize(tile::BufferType type, const Launch &launch, int64_t heads, int64_t chunk) {
   switch (type.getKind()) {
-  case BufferKind::token: return launch.batch * launch.tokens * heads * innerSize(type);
-  case BufferKind::param: return heads * innerSize(type);
-  case BufferKind::value: return 1;
-  case BufferKind::state: return launch.numSequences() * heads * innerSize(type);
-  case BufferKind::saved: return launch.numSlots(chunk) * heads * innerSize(type);
+  case BufferKind::token:
+    return launch.batch * launch.tokens * heads * innerSize(type);
+  case BufferKind::param:
+    return heads * innerSize(type);
+  case BufferKind::value:
+    return 1;
+  case BufferKind::state:
+    return launch.numSequences() * heads * innerSize(type);
+  case BufferKind::saved:
+    return launch.numSlots(chunk) * heads * innerSize(type);
   }
   return 0;
 }
@@ -40,7 +45,8 @@ struct Point {
 class PointRunner {
 public:
   PointRunner(tile::KernelOp kernel, llvm::ArrayRef<HostBuffer *> buffers, const Launch &launch, const Point &point)
-      : kernel(kernel), buffers(buffers), launch(launch), point(point), chunk(kernel.getChunk()), env(noSizes) {
+      : kernel(kernel), buffers(buffers), launch(launch), point(point), chunk(kernel.getChunk()), blocks(std::max<int64_t>(kernel.getBlocks(), 1)),
+        env(noSizes) {
     env.hook = [this](Operation *op, Environment<double> &) { return touch(op); };
   }
 
@@ -104,10 +110,8 @@ private:
     bool tokens = a.type.getKind() == BufferKind::token;
     a.tile = tokens ? shape->inner() : *shape;
     for (auto [axis, full, own] : llvm::enumerate(a.type.getShape(), a.tile.sizes))
-      if (own != full)
+      if (own < full)
         a.narrow = axis;
-    if (a.narrow >= 0 && (point.block + 1) * a.tile.sizes[a.narrow] > a.type.getShape()[a.narrow])
-      return errorAt(op, "expected the blocks to cover the axis that they slice, got block " + llvm::Twine(point.block) + " past its end");
     if (a.buffer)
       if (llvm::Error error = locate(op, a, chunkIndex ? index(chunkIndex) : 0))
         return std::move(error);
@@ -128,10 +132,18 @@ private:
       a.rows = std::clamp<int64_t>(point.numRows - chunkIndex * chunk, 0, chunk);
       a.first = (row * heads + head) * element;
       break;
-    case BufferKind::param: a.first = head * element; break;
-    case BufferKind::value: a.first = 0; break;
-    case BufferKind::state: a.first = (point.sequence * heads + head) * element; break;
-    case BufferKind::saved: a.first = ((point.firstSlot + chunkIndex) * heads + head) * element; break;
+    case BufferKind::param:
+      a.first = head * element;
+      break;
+    case BufferKind::value:
+      a.first = 0;
+      break;
+    case BufferKind::state:
+      a.first = (point.sequence * heads + head) * element;
+      break;
+    case BufferKind::saved:
+      a.first = ((point.firstSlot + chunkIndex) * heads + head) * element;
+      break;
     }
     int64_t end = a.rows == 0 ? 0 : a.first + (a.rows - 1) * a.rowStride + element;
     if (end > static_cast<int64_t>(a.buffer->data.size()))
@@ -139,14 +151,17 @@ private:
     return llvm::Error::success();
   }
 
-  // Element of the buffer's inner axes for an element of the tile's.
+  // Element of the buffer's inner axes for an element of the tile's; -1 beyond their extent.
   int64_t innerPosition(const Access &a, int64_t i) const {
     int64_t at = 0, stride = 1;
     for (int64_t axis = static_cast<int64_t>(a.tile.rank()) - 1; axis >= 0; --axis) {
-      int64_t own = a.tile.sizes[axis], offset = axis == a.narrow ? point.block * own : 0;
-      at += (i % own + offset) * stride;
+      int64_t own = a.tile.sizes[axis], full = a.type.getShape()[axis], coordinate = i % own;
+      int64_t slice = axis == a.narrow ? (full + blocks - 1) / blocks : full, start = axis == a.narrow ? point.block * slice : 0;
+      if (coordinate >= slice || start + coordinate >= full)
+        return -1;
+      at += (start + coordinate) * stride;
       i /= own;
-      stride *= a.type.getShape()[axis];
+      stride *= full;
     }
     return at;
   }
@@ -164,7 +179,8 @@ private:
     int64_t n = a->tile.count();
     for (int64_t row = 0; a->buffer && row < a->rows; ++row)
       for (int64_t i = 0; i < n; ++i)
-        value[row * n + i] = a->buffer->data[a->first + row * a->rowStride + innerPosition(*a, i)];
+        if (int64_t at = innerPosition(*a, i); at >= 0)
+          value[row * n + i] = a->buffer->data[a->first + row * a->rowStride + at];
     return env.set(op.getResult(), value);
   }
 
@@ -186,7 +202,8 @@ private:
     int64_t n = a->tile.count();
     for (int64_t row = 0; row < a->rows; ++row)
       for (int64_t i = 0; i < n; ++i)
-        a->buffer->data[a->first + row * a->rowStride + innerPosition(*a, i)] = value[row * n + i];
+        if (int64_t at = innerPosition(*a, i); at >= 0)
+          a->buffer->data[a->first + row * a->rowStride + at] = value[row * n + i];
     return llvm::Error::success();
   }
 
@@ -195,7 +212,7 @@ private:
   llvm::ArrayRef<HostBuffer *> buffers;
   const Launch &launch;
   Point point;
-  int64_t chunk;
+  int64_t chunk, blocks;
   Environment<double> env;
 };
 

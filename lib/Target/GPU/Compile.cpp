@@ -50,6 +50,8 @@ struct LayoutsOfChip : impl::LayoutsOfChipBase<LayoutsOfChip> {
     layouts.warps = kThreads / found->lanes;
     layouts.accumulator = accumulatorOf(*found, operandsOf(module), &getContext());
     OpPassManager passes(ModuleOp::getOperationName());
+    passes.addPass(createPadTiles());
+    passes.addPass(createCSEPass());
     passes.addPass(createAssignLayouts(layouts));
     passes.addPass(createCSEPass());
     if (failed(runPipeline(passes, module)))

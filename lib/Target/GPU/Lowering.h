@@ -71,6 +71,7 @@ private:
   struct Access;
   Access access(Value buffer, Value chunk, Type type);
   Value rowLimit(Value chunk);
+  Value isInside(const Access &a, const LinearLayout &layout, int64_t reg);
   void load(tile::LoadOp op);
   void store(tile::StoreOp op);
   Registers loadRegisters(Access &a, const LinearLayout &layout, Type element, bool whole);
@@ -82,6 +83,7 @@ private:
   Registers reduceAxis(tile::ReduceKind kind, const LinearLayout &from, int64_t axis, ArrayRef<Value> list);
   Value combine(tile::ReduceKind kind, Value x, Value y);
   void valid(tile::ValidOp op);
+  void inside(tile::InsideOp op);
   Registers convert(ArrayRef<Value> list, Type element, const LinearLayout &from, const LinearLayout &to);
   void transpose(tile::TransposeOp op);
   LogicalResult extractSlice(tensor::ExtractSliceOp op);

@@ -8,6 +8,8 @@
 //===----------------------------------------------------------------------===//
 #include "Lowering.h"
 
+#include <numeric>
+
 namespace fla::gpu {
 
 /// How a tile lies in a buffer: rows (of a token buffer) `rowStride` apart,
@@ -15,6 +17,8 @@ namespace fla::gpu {
 struct Lowering::Access {
   Value base, rowStride, limit;
   SmallVector<int64_t> strides; ///< of each axis of the tile, 0 for the rows
+  SmallVector<Value> extents;   ///< of each axis, i32, where the tile reaches beyond the buffer; else null
+  int64_t whole = 0;            ///< neighbours along the last axis that end at its extent together
   Type stored;
 };
 
@@ -31,6 +35,21 @@ void Lowering::valid(tile::ValidOp op) {
   Registers list;
   for (int64_t r = 0; r < held.numRegisters(); ++r)
     list.push_back(e.cmp(arith::CmpIPredicate::slt, coordinate(held, r, 0), limit));
+  define(op, list);
+}
+
+void Lowering::inside(tile::InsideOp op) {
+  LinearLayout held = layout(op);
+  Registers list;
+  for (int64_t r = 0; r < held.numRegisters(); ++r) {
+    Value all;
+    for (auto [axis, bound] : llvm::enumerate(op.getBounds()))
+      if (bound < held.shape()[axis]) {
+        Value here = e.cmp(arith::CmpIPredicate::slt, coordinate(held, r, axis), i32(bound));
+        all = all ? arith::AndIOp::create(e.b, e.loc, all, here).getResult() : here;
+      }
+    list.push_back(all ? all : arith::ConstantOp::create(e.b, e.loc, e.b.getBoolAttr(true)).getResult());
+  }
   define(op, list);
 }
 
@@ -66,28 +85,55 @@ Lowering::Access Lowering::access(Value buffer, Value chunk, Type tileType) {
   if (auto tensor = dyn_cast<RankedTensorType>(tileType))
     shape = token ? tensor.getShape().drop_front() : tensor.getShape();
   a.strides.assign(shape.size(), 1);
-  int64_t stride = 1;
+  a.extents.assign(shape.size(), Value());
+  int64_t stride = 1, blocks = kernel.getBlocks();
   for (int64_t axis = shape.size() - 1; axis >= 0; --axis) {
     a.strides[axis] = stride;
-    if (shape[axis] != full[axis]) // the block's slice of this axis
-      offset = e.add(offset, e.mul(blockOfColumns, shape[axis] * stride));
+    bool sliced = shape[axis] < full[axis]; // the block's part of this axis
+    int64_t extent = sliced ? llvm::divideCeil(full[axis], blocks) : full[axis];
+    Value start = sliced ? e.mul(blockOfColumns, extent) : Value();
+    if (sliced && extent * blocks > full[axis]) { // the last parts are shorter, or empty
+      Value left = e.max(e.min(e.sub(e.index(full[axis]), start), e.index(extent)), e.index(0));
+      a.extents[axis] = arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), left);
+      start = e.min(start, e.index(full[axis] - 1));
+    } else if (extent < shape[axis]) {
+      a.extents[axis] = i32(extent);
+    }
+    if (a.extents[axis] && stride == 1)
+      a.whole = std::gcd(full[axis], extent);
+    if (start)
+      offset = e.add(offset, e.mul(start, stride));
     stride *= full[axis];
   }
-  if (token && isa<RankedTensorType>(tileType))
+  if (token && isa<RankedTensorType>(tileType)) {
     a.strides.insert(a.strides.begin(), 0);
+    a.extents.insert(a.extents.begin(), Value());
+  }
   a.base = e.at(argument(buffer, 0), offset, a.stored);
   return a;
 }
 
-/// Neighbours that one access may move.
-static int64_t runOf(const LinearLayout &layout, ArrayRef<int64_t> strides, Type stored) {
+/// Whether a register's element lies inside the buffer; null where all of the tile does.
+Value Lowering::isInside(const Access &a, const LinearLayout &held, int64_t reg) {
+  Value inside;
+  for (auto [axis, extent] : llvm::enumerate(a.extents))
+    if (extent) {
+      Value here = e.cmp(arith::CmpIPredicate::slt, coordinate(held, reg, axis), extent);
+      inside = inside ? arith::AndIOp::create(e.b, e.loc, inside, here).getResult() : here;
+    }
+  return inside;
+}
+
+/// Neighbours that one access may move: all of them lie inside the buffer, or none.
+static int64_t runOf(const LinearLayout &layout, ArrayRef<int64_t> strides, Type stored, int64_t whole) {
   if (strides.empty() || strides.back() != 1)
     return 1;
-  return std::min<int64_t>(layout.contiguous(layout.rank() - 1), 16 / Emitter::bytes(stored));
+  int64_t run = std::min<int64_t>(layout.contiguous(layout.rank() - 1), 16 / Emitter::bytes(stored));
+  return std::gcd(run, whole);
 }
 
 Registers Lowering::loadRegisters(Access &a, const LinearLayout &held, Type element, bool whole) {
-  int64_t run = runOf(held, a.strides, a.stored);
+  int64_t run = runOf(held, a.strides, a.stored, a.whole);
   Registers list;
   Value zero = e.real(element, 0.0);
   for (int64_t r = 0; r < held.numRegisters(); r += run) {
@@ -98,16 +144,21 @@ Registers Lowering::loadRegisters(Access &a, const LinearLayout &held, Type elem
       else
         inner = arith::AddIOp::create(e.b, e.loc, inner, arith::MulIOp::create(e.b, e.loc, coordinate(held, r, axis), i32(a.strides[axis])));
     }
+    Value inside = isInside(a, held, r);
+    if (inside)
+      inner = e.select(inside, inner, i32(0));
     offset = arith::ExtUIOp::create(e.b, e.loc, e.i64(), inner);
     if (row) {
-      Value inside = row;
+      Value near = row;
       if (!whole)
-        inside = e.max(e.min(row, arith::SubIOp::create(e.b, e.loc, a.limit, i32(1))), i32(0));
-      offset = e.add(offset, e.mul(arith::ExtUIOp::create(e.b, e.loc, e.i64(), inside), a.rowStride));
+        near = e.max(e.min(row, arith::SubIOp::create(e.b, e.loc, a.limit, i32(1))), i32(0));
+      offset = e.add(offset, e.mul(arith::ExtUIOp::create(e.b, e.loc, e.i64(), near), a.rowStride));
     }
     Value loaded = e.load(e.at(a.base, offset, a.stored), a.stored, run);
     cast<LLVM::LoadOp>(loaded.getDefiningOp()).setAlignment(Emitter::bytes(a.stored));
     Value valid = row && !whole ? e.cmp(arith::CmpIPredicate::slt, row, a.limit) : Value();
+    if (inside)
+      valid = valid ? arith::AndIOp::create(e.b, e.loc, valid, inside).getResult() : inside;
     for (int64_t i = 0; i < run; ++i) {
       Value x = run > 1 ? LLVM::ExtractElementOp::create(e.b, e.loc, loaded, i32(i)).getResult() : loaded;
       if (a.stored != element)
@@ -119,7 +170,7 @@ Registers Lowering::loadRegisters(Access &a, const LinearLayout &held, Type elem
 }
 
 void Lowering::storeRegisters(Access &a, const LinearLayout &held, ArrayRef<Value> list, bool whole) {
-  int64_t run = runOf(held, a.strides, a.stored);
+  int64_t run = runOf(held, a.strides, a.stored, a.whole);
   for (int64_t r = 0; r < held.numRegisters(); r += run) {
     Value inner = i32(0), row;
     for (int64_t axis = 0; axis < held.rank(); ++axis) {
@@ -141,10 +192,12 @@ void Lowering::storeRegisters(Access &a, const LinearLayout &held, ArrayRef<Valu
         offset = e.add(offset, e.mul(arith::ExtUIOp::create(e.b, e.loc, e.i64(), row), a.rowStride));
       LLVM::StoreOp::create(e.b, e.loc, stored, e.at(a.base, offset, a.stored), Emitter::bytes(a.stored));
     };
-    if (row && !whole)
-      e.when(e.cmp(arith::CmpIPredicate::slt, row, a.limit), write);
-    else
-      write();
+    Value valid = isInside(a, held, r);
+    if (row && !whole) {
+      Value exists = e.cmp(arith::CmpIPredicate::slt, row, a.limit);
+      valid = valid ? arith::AndIOp::create(e.b, e.loc, valid, exists).getResult() : exists;
+    }
+    valid ? e.when(valid, write) : write();
   }
 }
 
@@ -207,8 +260,7 @@ void Lowering::store(tile::StoreOp op) {
     if (!a.rowStride)
       return storeRegisters(a, held, registers(value), true);
     Value whole = e.cmp(arith::CmpIPredicate::eq, a.limit, i32(kernel.getChunk()));
-    e.when(
-        whole, [&] { storeRegisters(a, held, registers(value), true); }, [&] { storeRegisters(a, held, registers(value), false); });
+    e.when(whole, [&] { storeRegisters(a, held, registers(value), true); }, [&] { storeRegisters(a, held, registers(value), false); });
   });
 }
 

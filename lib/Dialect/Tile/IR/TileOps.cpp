@@ -29,8 +29,7 @@ ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
     return success();
   };
   if (parser.parseSymbolName(name, SymbolTable::getSymbolAttrName(), result.attributes) ||
-      parser.parseCommaSeparatedList(AsmParser::Delimiter::Paren, parseOne) ||
-      parser.parseOptionalAttrDictWithKeyword(result.attributes))
+      parser.parseCommaSeparatedList(AsmParser::Delimiter::Paren, parseOne) || parser.parseOptionalAttrDictWithKeyword(result.attributes))
     return failure();
   result.addAttribute("arg_names", builder.getArrayAttr(names));
   result.addAttribute("outputs", builder.getDenseBoolArrayAttr(outputs));
@@ -87,14 +86,21 @@ static LogicalResult verifyAccess(Operation *op, BufferType buffer, Value chunk,
   ArrayRef<int64_t> shape = shapeOf(value);
   if (buffer.getKind() == BufferKind::token && !shape.empty())
     shape = shape.drop_front();
-  unsigned narrower = 0;
-  bool agree = shape.size() == buffer.getShape().size();
-  for (auto [got, full] : llvm::zip(shape, buffer.getShape())) {
-    agree &= got <= full;
-    narrower += got < full;
-  }
-  if (!agree || narrower > 1)
+  SmallVector<std::pair<int64_t, int64_t>> narrower;
+  if (shape.size() == buffer.getShape().size())
+    for (auto [got, full] : llvm::zip(shape, buffer.getShape()))
+      if (got < full)
+        narrower.push_back({got, full});
+  if (shape.size() != buffer.getShape().size() || narrower.size() > 1)
     return op->emitOpError() << "expected a tile of the shape of " << buffer << ", with at most one narrower axis, got " << value << " (C2)";
+  auto kernel = op->getParentOfType<KernelOp>();
+  if (kernel && !narrower.empty()) {
+    auto [got, full] = narrower.front();
+    int64_t blocks = std::max<int64_t>(kernel.getBlocks(), 1), slice = llvm::divideCeil(full, blocks);
+    if (got < slice)
+      return op->emitOpError() << "expected an axis of at least " << slice << ", the slice of " << full << " that each of " << blocks
+                               << " blocks holds, got " << got << " (C3)";
+  }
   return success();
 }
 LogicalResult LoadOp::verify() { return verifyAccess(*this, getBuffer().getType(), getChunk(), getType()); }
@@ -108,6 +114,12 @@ LogicalResult ConvertLayoutOp::verify() {
   auto from = cast<RankedTensorType>(getValue().getType()), to = cast<RankedTensorType>(getType());
   if (from.getShape() != to.getShape() || from.getElementType() != to.getElementType())
     return emitOpError() << "expected types that differ in their layout alone, got " << from << " -> " << to << " (C1)";
+  return success();
+}
+
+LogicalResult InsideOp::verify() {
+  if (getBounds().size() != shapeOf(getType()).size() || llvm::any_of(getBounds(), [](int64_t bound) { return bound <= 0; }))
+    return emitOpError() << "expected one positive bound for each axis of " << getType() << ", got " << getBounds().size() << " (C1)";
   return success();
 }
 

@@ -56,11 +56,27 @@ tile.kernel @load_c2_rank(%a: !tile.buffer<token, f32>) attributes {chunk = 8 : 
 
 // -----
 
+// load_c3: a narrower axis holds what its block is given.
+tile.kernel @load_c3(%a: !tile.buffer<state, 9xf32>) attributes {chunk = 8 : i64, blocks = 2 : i64} {
+  // expected-error@+1 {{expected an axis of at least 5, the slice of 9 that each of 2 blocks holds, got 4 (C3)}}
+  %0 = tile.load %a : <state, 9xf32> -> tensor<4xf32>
+}
+
+// -----
+
+// inside_c1: one bound an axis.
+tile.kernel @inside_c1(%a: !tile.buffer<state, 8xf32>) attributes {chunk = 8 : i64, blocks = 1 : i64} {
+  // expected-error@+1 {{expected one positive bound for each axis of 'tensor<8x8xi1>', got 1 (C1)}}
+  %0 = tile.inside [3] : tensor<8x8xi1>
+}
+
+// -----
+
 // store_c2: as tile.load.
 tile.kernel @store_c2(out %a: !tile.buffer<state, 8xf32>) attributes {chunk = 8 : i64, blocks = 1 : i64} {
-  %0 = arith.constant dense<0.0> : tensor<9xf32>
-  // expected-error@+1 {{expected a tile of the shape of '!tile.buffer<state, 8xf32>', with at most one narrower axis, got 'tensor<9xf32>' (C2)}}
-  tile.store %0, %a : tensor<9xf32>, <state, 8xf32>
+  %0 = arith.constant dense<0.0> : tensor<1x8xf32>
+  // expected-error@+1 {{expected a tile of the shape of '!tile.buffer<state, 8xf32>', with at most one narrower axis, got 'tensor<1x8xf32>' (C2)}}
+  tile.store %0, %a : tensor<1x8xf32>, <state, 8xf32>
 }
 
 // -----

@@ -30,6 +30,11 @@ tile.kernel @memory(%q: !tile.buffer<token, 16xbf16>, %g: !tile.buffer<token, f3
   %4 = tile.load %S : <state, 16x32xf32> -> tensor<16x16xf32>
   // CHECK: tile.load %saved[%[[CHUNK]]] : <saved, 16x32xf32> -> tensor<16x16xf32>
   %5 = tile.load %saved[%c] : <saved, 16x32xf32> -> tensor<16x16xf32>
+  // A larger axis: zeros beyond the buffer.
+  // CHECK: tile.load %q[%[[CHUNK]]] : <token, 16xbf16> -> tensor<8x32xf32>
+  %6 = tile.load %q[%c] : <token, 16xbf16> -> tensor<8x32xf32>
+  // CHECK: tile.inside [8, 16] : tensor<8x32xi1>
+  %7 = tile.inside [8, 16] : tensor<8x32xi1>
   // CHECK: tile.store %[[ROWS]], %o[%[[CHUNK]]] : tensor<8x16xf32>, <token, 16xbf16>
   tile.store %0, %o[%c] : tensor<8x16xf32>, <token, 16xbf16>
 }

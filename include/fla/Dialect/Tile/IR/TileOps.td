@@ -122,11 +122,14 @@ def Tile_LoadOp : Tile_Op<"load", [MemoryEffects<[MemRead]>]> {
     `token` buffers yield `chunk x ...` rows, zero past the sequence's end, and
     `saved` buffers the chunk's value; both need the chunk's number. A buffer
     that the caller left out reads as `absent` (0 unless given). Where one inner
-    axis of the result is narrower than the buffer's, the block index selects the slice.
+    axis of the result is narrower than the buffer's, the block index selects the
+    slice: of an axis of N elements, block b holds ceil(N / blocks) from
+    b * ceil(N / blocks) on. Axes may also be larger than the buffer's, or the slice's:
+    elements beyond it load as zero (as `absent` if the buffer is left out).
 
     Constraints: (C1) a chunk index is given iff the buffer is `token` or
-    `saved`; (C2) the result has the buffer's shape, a leading chunk axis for
-    `token`, and at most one narrower axis.
+    `saved`; (C2) the result has the buffer's axes, a leading chunk axis for
+    `token`, and at most one narrower axis; (C3) a narrower axis holds its block's slice.
   }];
   let arguments = (ins Tile_BufferType:$buffer, Optional<Index>:$chunk, DefaultValuedAttr<F64Attr, "0.0">:$absent);
   let results = (outs Tile_Value:$result);
@@ -135,7 +138,10 @@ def Tile_LoadOp : Tile_Op<"load", [MemoryEffects<[MemRead]>]> {
 }
 def Tile_StoreOp : Tile_Op<"store", [MemoryEffects<[MemWrite]>]> {
   let summary = "Stores a tile, converted to the buffer's type, inside the sequence only";
-  let description = [{ The converse of `tile.load`; a buffer that the caller left out is skipped. }];
+  let description = [{
+    The converse of `tile.load`, with its constraints; a buffer that the caller left
+    out is skipped, and so are elements beyond the buffer's extent.
+  }];
   let arguments = (ins Tile_Value:$value, Tile_BufferType:$buffer, Optional<Index>:$chunk);
   let assemblyFormat = "$value `,` $buffer (`[` $chunk^ `]`)? attr-dict `:` type($value) `,` type($buffer)";
   let hasVerifier = 1;
@@ -151,6 +157,17 @@ def Tile_ConvertLayoutOp : Tile_PureOp<"convert_layout"> {
   let arguments = (ins AnyRankedTensor:$value);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$value attr-dict `:` type($value) `->` type($result)";
+  let hasVerifier = 1;
+}
+def Tile_InsideOp : Tile_PureOp<"inside"> {
+  let summary = "Which elements of a tile lie inside a box that begins at zero";
+  let description = [{
+    True where the coordinate along each axis is below that axis' bound.
+    Constraints: (C1) one positive bound for each axis.
+  }];
+  let arguments = (ins DenseI64ArrayAttr:$bounds);
+  let results = (outs TensorOf<[I1]>:$result);
+  let assemblyFormat = "$bounds attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
 def Tile_BroadcastOp : Tile_PureOp<"broadcast"> {

@@ -17,6 +17,22 @@ def SimplifyTiles : Pass<"fla-simplify-tiles", "::mlir::ModuleOp"> {
   let dependentDialects = ["::fla::tile::TileDialect"];
 }
 
+def PadTiles : Pass<"fla-pad-tiles", "::mlir::ModuleOp"> {
+  let summary = "Makes every axis of a kernel's tiles a power of two";
+  let description = [{
+    For targets whose threads hold tiles by the bits of their coordinates. Loads and
+    stores move tiles that are larger than their buffers. What was added is cleared
+    where it would meet a tile's own elements (the axis that a product or a
+    reduction sums over), unless it is known to be neutral there: zero beyond loads,
+    products of zeros, what `arith` and `math` fold such numbers to.
+
+    Slices that would reach beyond their tile pass through a larger one. Flattened
+    axes that are no powers of two are refused, but for the first.
+    Example: test/Dialect/Tile/Transforms/pad-tiles.mlir.
+  }];
+  let dependentDialects = ["::fla::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def AssignLayouts : Pass<"fla-assign-layouts", "::mlir::ModuleOp"> {
   let summary = "Says which thread holds which element of each tile";
   let description = [{
