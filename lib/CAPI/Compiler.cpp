@@ -54,7 +54,9 @@ ManifestBuilder::ManifestBuilder(ModuleOp module) {
   SmallVector<tile::KernelOp> kernels(module.getOps<tile::KernelOp>());
   for (tile::KernelOp kernel : kernels) {
     auto roles = kernel->getAttrOfType<ArrayAttr>("roles"), partial = kernel->getAttrOfType<ArrayAttr>("partial");
-    chunk = kernel.getChunk();
+    // What is saved belongs to the chunks of the kernels with states.
+    if (!kernel.getOverChunks() || chunk == 1)
+      chunk = kernel.getChunk();
     for (BlockArgument arg : kernel.getBody().getArguments()) {
       unsigned i = arg.getArgNumber();
       int64_t index = indexOf(kernel.getArgName(i), cast<StringAttr>(roles[i]).getValue(), cast<tile::BufferType>(arg.getType()));

@@ -2,7 +2,7 @@
 #include "fla/Pipelines/Pipelines.h"
 #include "fla/Conversion/ChunkToTile/Passes.h"
 #include "fla/Conversion/FLAToChunk/Passes.h"
-#include "fla/Dialect/Chunk/IR/Chunk.h"
+#include "fla/Dialect/Chunk/IR/SplitDim.h"
 #include "fla/Dialect/Chunk/Transforms/Passes.h"
 #include "fla/Dialect/FLA/IR/FLA.h"
 #include "fla/Dialect/FLA/Transforms/Passes.h"
@@ -49,9 +49,31 @@ static void addNormalize(OpPassManager &pm, const CompileOptions &options) {
   cleanUp(pm);
 }
 
+/// Bytes that the threads of a block share on a GPU target; 0 on the CPU.
+static int64_t sharedBytesOf(const CompileOptions &options) {
+  const gpu::Chip *chip = gpu::findChip(StringRef(options.target).split(':').second);
+  return chip ? chip->sharedBytes : 0;
+}
+
+/// `dims` as passes take it: K:128.
+static SmallVector<std::string> dimsOf(const CompileOptions &options) {
+  SmallVector<std::string> dims;
+  for (auto &entry : options.dims)
+    dims.push_back((entry.getKey() + ":" + Twine(entry.getValue())).str());
+  llvm::sort(dims);
+  return dims;
+}
+
 static void addChunk(OpPassManager &pm, const CompileOptions &options) {
   pm.addPass(createFormChunks());
   cleanUp(pm);
+  if (int64_t shared = sharedBytesOf(options); shared && options.form == "chunk") {
+    DistributeOptions distribute;
+    llvm::append_range(distribute.dims, dimsOf(options));
+    distribute.largest = chunk::largestState(shared);
+    pm.addPass(createDistribute(distribute));
+    cleanUp(pm);
+  }
   if (options.blocks > 1) {
     pm.addPass(createDistribute());
     cleanUp(pm);
@@ -70,13 +92,13 @@ static void addDifferentiate(OpPassManager &pm, const CompileOptions &options) {
 
 static void addKernelize(OpPassManager &pm, const CompileOptions &options) {
   KernelizeOptions kernelize;
-  for (auto &entry : options.dims)
-    kernelize.dims.push_back((entry.getKey() + ":" + Twine(entry.getValue())).str());
+  llvm::append_range(kernelize.dims, dimsOf(options));
   for (auto &entry : options.dtypes)
     kernelize.dtypes.push_back((entry.getKey() + ":" + entry.getValue()).str());
   kernelize.dtype = options.dtype;
   kernelize.chunk = options.form == "recurrent" ? 1 : options.chunk;
   kernelize.blocks = options.blocks;
+  kernelize.shared = sharedBytesOf(options);
   kernelize.saveStates = options.forward && options.saveStates;
   pm.addPass(createKernelize(kernelize));
   pm.addPass(createSimplifyTiles());

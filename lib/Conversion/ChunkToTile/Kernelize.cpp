@@ -65,28 +65,40 @@ struct Kernelize : fla::impl::KernelizeBase<Kernelize> {
     if (failed(readOptions(given, storage)))
       return signalPassFailure();
     SmallVector<chunk::ProgramOp> programs(getOperation().getOps<chunk::ProgramOp>());
-    // Both directions of a definition share the chunk: saved states belong to chunks.
     TileSizes sizes;
     sizes.computeType = computeType(storage);
     for (chunk::ProgramOp program : programs)
-      if (failed(chooseSizes(program, given, sizes.dims)))
+      if (failed(chunk::chooseSizes(program, given, sizes.dims)))
         return signalPassFailure();
-    sizes.chunk = chunk;
-    if (chunk == 0) {
-      sizes.chunk = 64;
-      bool alone = !saveStates && llvm::none_of(programs, [](chunk::ProgramOp p) { return p.getReverse(); });
-      for (chunk::ProgramOp program : programs)
-        sizes.chunk = std::min(sizes.chunk, chooseChunk(program, sizes, alone));
-    }
-    TileSizes split = sizes;
-    chooseBlocks(programs, blocks, split);
     Links links = findLinks(programs);
     links.outputType = storage.of(firstInput(programs));
+    Budget budget{shared, links.outputType.isF32() ? 4 : 2};
+    sizes.chunk = chunk ? chunk.getValue() : commonChunk(programs, sizes, budget);
     for (chunk::ProgramOp program : programs)
-      if (failed(kernelize(program, program.getNumCarries() ? split : sizes, storage, links)))
+      if (failed(kernelize(program, sizesOf(program, programs, sizes, budget, links), storage, links)))
         return signalPassFailure();
     for (chunk::ProgramOp program : programs)
       program.erase();
+  }
+
+  /// Both directions of a definition share the chunk: saved states belong to chunks.
+  int64_t commonChunk(ArrayRef<chunk::ProgramOp> programs, const TileSizes &sizes, const Budget &budget) {
+    bool alone = !saveStates && llvm::none_of(programs, [](chunk::ProgramOp p) { return p.getReverse(); });
+    int64_t common = 64;
+    for (chunk::ProgramOp program : programs) {
+      TileSizes own = budget.isGPU() ? cutIntoBlocks(program, programs, blocks, budget, sizes) : sizes;
+      common = std::min(common, chooseChunk(program, own, budget, alone));
+    }
+    return common;
+  }
+
+  /// A program with states gets blocks; one without chooses its own chunk on a GPU.
+  TileSizes sizesOf(chunk::ProgramOp program, ArrayRef<chunk::ProgramOp> programs, TileSizes sizes, const Budget &budget, const Links &links) {
+    if (program.getNumCarries())
+      return cutIntoBlocks(program, programs, blocks, budget, sizes);
+    if (budget.isGPU() && sizes.chunk > 1)
+      sizes.chunk = std::min(sizes.chunk, chooseFreeChunk(program, sizes, budget, links.shares));
+    return sizes;
   }
 
   LogicalResult kernelize(chunk::ProgramOp program, const TileSizes &sizes, const StorageTypes &storage, Links &links) {

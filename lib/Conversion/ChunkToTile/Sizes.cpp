@@ -1,56 +1,15 @@
 //===- Sizes.cpp - the sizes that kernels are built for -------------------===//
 #include "Sizes.h"
-#include "fla/Dialect/Chunk/IR/SplitDim.h"
-#include "fla/Support/Dims.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace fla;
 
-/// Sizes that the program itself fixes: a dimension that is only indexed.
-static void collectIndexedDims(chunk::ProgramOp program, llvm::StringMap<int64_t> &sizes) {
-  program.walk([&](Operation *op) {
-    Value whole, part;
-    int64_t position = 0;
-    if (auto index = dyn_cast<IndexOp>(op))
-      whole = index.getValue(), part = index.getResult(), position = index.getPosition();
-    else
-      return;
-    for (StringAttr dim : getDims(whole))
-      if (!hasDim(part.getType(), dim.getValue())) {
-        int64_t &size = sizes[dim.getValue()];
-        size = std::max(size, position + 1);
-      }
-  });
-}
-
-LogicalResult fla::chooseSizes(chunk::ProgramOp program, const llvm::StringMap<int64_t> &given, llvm::StringMap<int64_t> &sizes) {
-  llvm::StringMap<int64_t> names, indexed;
-  for (BlockArgument arg : program.getStep().getArguments())
-    for (StringAttr dim : getDims(arg))
-      collectDimNames(dim.getValue(), names);
-  collectIndexedDims(program, indexed);
-  for (auto &entry : names) {
-    StringRef name = entry.getKey();
-    if (name == kTokens)
-      continue;
-    if (auto it = given.find(name); it != given.end())
-      sizes[name] = it->second;
-    else if (auto it = indexed.find(name); it != indexed.end())
-      sizes[name] = it->second;
-    else
-      sizes[name] = name == "K" || name == "V" ? 128 : 64;
-    if (sizes[name] <= 0)
-      return program.emitError() << "expected a positive size of dimension '" << name << "', got " << sizes[name];
-  }
-  return success();
-}
-
-/// 64 tokens, or 32 for a forward `alone`, which reads no saved states and is
+/// 64 tokens, on a CPU 32 for a forward `alone`, which reads no saved states and is
 /// faster so; 16 where a solve meets vector gates, whose dyadic levels cost more
 /// than the smaller chunk; fewer when a token has several rows that read the
 /// state, or when values of a token are large (an elementwise matrix state).
-int64_t fla::chooseChunk(chunk::ProgramOp program, const TileSizes &sizes, bool alone) {
+static int64_t chunkByClass(chunk::ProgramOp program, bool alone) {
   int64_t rows = 1;
   bool solves = false, vectorGate = false;
   program.walk([&](chunk::SolveOp solve) {
@@ -65,31 +24,97 @@ int64_t fla::chooseChunk(chunk::ProgramOp program, const TileSizes &sizes, bool 
         [&](auto pair) { vectorGate |= isVector(pair.getGate()); });
   });
   int64_t most = vectorGate && solves ? 16 : alone ? 32 : 64;
-  int64_t chunk = most / llvm::PowerOf2Ceil(rows);
-  constexpr int64_t kLargestTile = 1 << 17; // elements: half a megabyte of f32, a second-level cache
+  return std::max<int64_t>(most / llvm::PowerOf2Ceil(rows), 1);
+}
+
+/// Elements that a value has a token, axes counted as powers of two.
+static int64_t elementsPerToken(Value value, const TileSizes &sizes) {
+  int64_t elements = 1;
+  for (int64_t size : sizes.shape(getDims(value).drop_front()))
+    elements *= llvm::PowerOf2Ceil(size);
+  return elements;
+}
+static bool isPerToken(Value value) { return !getDims(value).empty() && getDims(value)[0].getValue() == kTokens; }
+
+/// So that a second-level cache holds half a megabyte of each value.
+static int64_t chunkByCache(chunk::ProgramOp program, const TileSizes &sizes, int64_t chunk) {
+  constexpr int64_t kLargestTile = 1 << 17; // elements
   program.walk([&](Operation *op) {
     for (Value result : op->getResults()) {
-      auto dims = getDims(result);
-      if (dims.size() < 3 || dims[0].getValue() != kTokens)
+      if (getDims(result).size() < 3 || !isPerToken(result))
         continue;
       int64_t perToken = 1;
-      for (int64_t size : sizes.shape(dims.drop_front()))
+      for (int64_t size : sizes.shape(getDims(result).drop_front()))
         perToken *= size;
       while (chunk > 1 && chunk * perToken > kLargestTile)
         chunk /= 2;
     }
   });
-  return std::max<int64_t>(chunk, 1);
+  return chunk;
 }
 
-void fla::chooseBlocks(ArrayRef<chunk::ProgramOp> programs, int64_t wanted, TileSizes &sizes) {
-  for (chunk::ProgramOp program : programs) {
-    StringRef dim = program.getReverse() || wanted <= 1 ? StringRef() : chunk::columnDim(program);
-    if (dim.empty() || !chunk::isSplittable(program, dim))
-      continue;
-    int64_t size = sizes.fullSize(StringAttr::get(program->getContext(), dim));
-    sizes.splitDim = dim.str();
-    for (sizes.blocks = std::min(wanted, size); size % sizes.blocks; --sizes.blocks) {
-    }
+/// So that the operands of a product, rows as wide as the states, take half of what a
+/// block's threads share, and registers hold several values of an elementwise matrix
+/// state. Both directions of a program carry the same states, so they choose alike.
+static int64_t chunkByStates(chunk::ProgramOp program, const TileSizes &sizes, const Budget &budget, int64_t chunk) {
+  int64_t widest = 1, scanned = 1;
+  for (Value carry : program.getCarries())
+    for (int64_t size : sizes.shape(getDims(carry)))
+      widest = std::max<int64_t>(widest, llvm::PowerOf2Ceil(size));
+  program.walk([&](chunk::ScanOp scan) {
+    if (getDims(scan.getInitial()).size() > 1)
+      scanned = std::max(scanned, elementsPerToken(scan.getNext(), sizes));
+  });
+  while (chunk > 16 && chunk * widest * budget.operandBytes > budget.shared / 4)
+    chunk /= 2;
+  while (chunk > 1 && chunk * scanned > budget.largestState() / 2)
+    chunk /= 2;
+  return chunk;
+}
+
+int64_t fla::chooseChunk(chunk::ProgramOp program, const TileSizes &sizes, const Budget &budget, bool alone) {
+  int64_t chunk = chunkByClass(program, alone && !budget.isGPU());
+  return budget.isGPU() ? chunkByStates(program, sizes, budget, chunk) : chunkByCache(program, sizes, chunk);
+}
+
+int64_t fla::chooseFreeChunk(chunk::ProgramOp program, const TileSizes &sizes, const Budget &budget, const llvm::StringMap<int64_t> &shares) {
+  int64_t most = 1;
+  for (BlockArgument arg : program.getTokens()) {
+    auto it = shares.find(program.getArgName(arg.getArgNumber()));
+    int64_t blocks = it == shares.end() ? 1 : llvm::PowerOf2Ceil(it->second);
+    most = std::max(most, elementsPerToken(arg, sizes) * blocks);
   }
+  program.walk([&](Operation *op) {
+    for (Value result : op->getResults())
+      if (isPerToken(result))
+        most = std::max(most, elementsPerToken(result, sizes));
+  });
+  int64_t chunk = 64;
+  while (chunk > 1 && chunk * most > budget.largestState())
+    chunk /= 2;
+  return chunk;
+}
+
+/// The dimension that a program is cut along, empty for none. Forward programs tell
+/// what reverse ones, which sum over columns, are cut along.
+static std::string splitDimOf(chunk::ProgramOp program, ArrayRef<chunk::ProgramOp> programs, int64_t wanted) {
+  if (auto marked = program->getAttrOfType<StringAttr>(chunk::kSplitAttr))
+    return marked.str();
+  std::string dim;
+  for (chunk::ProgramOp other : programs)
+    if (StringRef columns = chunk::columnDim(other); wanted > 1 && !other.getReverse() && chunk::isSplittable(other, columns))
+      dim = columns.str();
+  return dim;
+}
+
+TileSizes fla::cutIntoBlocks(chunk::ProgramOp program, ArrayRef<chunk::ProgramOp> programs, int64_t wanted, const Budget &budget, TileSizes sizes) {
+  std::string dim = splitDimOf(program, programs, wanted);
+  if (dim.empty() || !program.getNumCarries())
+    return sizes;
+  int64_t size = sizes.fullSize(StringAttr::get(program->getContext(), dim));
+  int64_t needed = budget.isGPU() ? chunk::blocksNeeded(program, dim, sizes.dims, budget.largestState()) : 1;
+  sizes.splitDim = dim;
+  for (sizes.blocks = std::min(std::max(wanted, needed), size); size % sizes.blocks; --sizes.blocks) {
+  }
+  return sizes;
 }

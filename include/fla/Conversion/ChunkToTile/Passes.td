@@ -19,7 +19,9 @@ def Kernelize : Pass<"fla-kernelize", "::mlir::ModuleOp"> {
     Option<"chunk", "chunk", "int64_t", "0", "tokens a chunk, a power of two; 0 chooses">,
     Option<"blocks", "blocks", "int64_t", "1",
       "column blocks of the grid, at most; gradients that lack the columns then come as one share a block. 1 where the program needs whole columns">,
-    Option<"saveStates", "save-states", "bool", "false", "forward kernels store the state at each chunk's start">];
+    Option<"saveStates", "save-states", "bool", "false", "forward kernels store the state at each chunk's start">,
+    Option<"shared", "shared", "int64_t", "0",
+      "bytes of memory that the threads of a block share, which bound chunks, and column blocks from below; 0: a CPU's caches do">];
   let dependentDialects = ["::fla::tile::TileDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
 }
 

@@ -9,6 +9,7 @@
 #include "ReverseRules.h"
 #include "fla/Dialect/Chunk/Transforms/Passes.h"
 #include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using namespace fla;
@@ -95,13 +96,11 @@ void ReverseProgram::createProgram() {
     if (isDifferentiable(arg))
       results.push_back(builder.getStringAttr(readers.gradientName(nameOf(arg), forward)));
   reverse = chunk::ProgramOp::create(builder, forward.getLoc(), (forward.getSymName() + "_backward").str(), builder.getArrayAttr({}),
-                                     builder.getArrayAttr({}), /*num_tokens=*/0, forward.getNumParams(),
-                                     forward.getNumCarries(), builder.getArrayAttr(results), /*reverse=*/true);
+                                     builder.getArrayAttr({}), /*num_tokens=*/0, forward.getNumParams(), forward.getNumCarries(),
+                                     builder.getArrayAttr(results), /*reverse=*/true);
   reverse->setDiscardableAttrs(forward->getDiscardableAttrDictionary());
   builder.createBlock(&reverse.getBody());
-  auto copy = [&](BlockArgument arg) {
-    mapping.map(Value(arg), addArgument(arg.getType(), nameOf(arg), forward.getArgAttr(arg.getArgNumber())));
-  };
+  auto copy = [&](BlockArgument arg) { mapping.map(Value(arg), addArgument(arg.getType(), nameOf(arg), forward.getArgAttr(arg.getArgNumber()))); };
   llvm::for_each(forward.getTokens(), copy);
   auto temp = builder.getDictionaryAttr(builder.getNamedAttr("temp", builder.getUnitAttr()));
   for (auto [i, output] : llvm::enumerate(yield.getTokens())) {
@@ -167,12 +166,25 @@ struct Differentiate : fla::impl::DifferentiateBase<Differentiate> {
     for (chunk::ProgramOp program : programs)
       if (failed(ReverseProgram(program, readers, last).build()))
         return signalPassFailure();
-    for (chunk::ProgramOp program : programs) {
-      if (forward == "drop")
+    // From the last one on: what a program hands to those that stay is made again.
+    for (chunk::ProgramOp program : llvm::reverse(programs)) {
+      if (forward == "drop" && !isRead(program))
         program.erase();
-      else if (forward == "replay")
+      else if (forward != "keep")
         program->setAttr("replay", UnitAttr::get(&getContext()));
     }
+  }
+
+  /// Whether another program reads one of its rows.
+  bool isRead(chunk::ProgramOp maker) {
+    llvm::StringSet<> made;
+    for (unsigned i = 0; i < maker.getYield().getTokens().size(); ++i)
+      made.insert(maker.getResultName(i));
+    return llvm::any_of(getOperation().getOps<chunk::ProgramOp>(), [&](chunk::ProgramOp program) {
+      return program != maker && llvm::any_of(program.getTokens(), [&](BlockArgument arg) {
+               return program.getArgAttr(arg.getArgNumber()).contains("temp") && made.contains(program.getArgName(arg.getArgNumber()));
+             });
+    });
   }
 };
 } // namespace

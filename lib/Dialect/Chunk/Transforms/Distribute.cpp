@@ -25,10 +25,11 @@ namespace fla {
 namespace {
 enum Part { Prologue, Core, Epilogue };
 
-/// Assigns every operation of a forward program to a part.
+/// Assigns every operation of a forward program to a part. With `shares` the scan may
+/// sum over the dimension: blocks then hand shares of what they read to the epilogue.
 class Partition {
 public:
-  Partition(chunk::ProgramOp program, StringRef dim) : program(program), dim(dim) {}
+  Partition(chunk::ProgramOp program, StringRef dim, bool shares) : program(program), dim(dim), shares(shares) {}
   /// False if the columns cannot be separated.
   bool compute();
   Part of(Operation *op) const { return part.lookup(op); }
@@ -43,16 +44,24 @@ private:
     auto arg = dyn_cast<BlockArgument>(value);
     return arg && arg.getArgNumber() < program.getNumTokens() + program.getNumParams();
   }
-    bool isColumnFree(Operation *op) const {
-    auto has = [&](Value value) { return hasDim(value.getType(), dim); };
+  bool isColumnFree(Operation *op) const {
+    auto has = [&](Value value) { return hasColumns(value); };
     return llvm::none_of(op->getOperands(), has) && llvm::none_of(op->getResults(), has);
   }
   void markPrologue();
   void markEpilogue();
+  bool staysInScan(Operation *op);
+  bool hasColumns(Value value) const { return hasDim(value.getType(), dim); }
+  Holding heldOf(Value value) const {
+    auto it = shared.find(value);
+    return it != shared.end() ? it->second : hasColumns(value) ? Holding::Slice : Holding::Whole;
+  }
 
   chunk::ProgramOp program;
   StringRef dim;
+  bool shares;
   llvm::DenseMap<Operation *, Part> part;
+  llvm::DenseMap<Value, Holding> shared; ///< values that are shares
 };
 } // namespace
 
@@ -78,12 +87,27 @@ void Partition::markPrologue() {
     part[&op] = wanted.contains(&op) ? Prologue : Core;
 }
 
+/// Outputs are never shares: what makes them adds the blocks' shares of its operands.
+bool Partition::staysInScan(Operation *op) {
+  if (!shares)
+    return !needsWhole(op, dim);
+  auto held = holdingOf(op, dim, [&](Value value) { return heldOf(value); });
+  if (held == Holding::Share) {
+    ValueRange outputs = program.getYield().getTokens();
+    if (llvm::any_of(op->getResults(), [&](Value result) { return llvm::is_contained(outputs, result); }))
+      return false;
+    for (Value result : op->getResults())
+      shared[result] = *held;
+  }
+  return held.has_value();
+}
+
 void Partition::markEpilogue() {
   for (Operation &op : program.getStep().without_terminator()) {
     if (part[&op] == Prologue || isShared(&op))
       continue;
     bool after = llvm::any_of(op.getOperands(), [&](Value v) { return v.getDefiningOp() && part.lookup(v.getDefiningOp()) == Epilogue; });
-    if (after || needsWhole(&op, dim))
+    if (after || !staysInScan(&op))
       part[&op] = Epilogue;
   }
 }
@@ -91,7 +115,6 @@ void Partition::markEpilogue() {
 bool Partition::compute() {
   markPrologue();
   markEpilogue();
-  auto hasColumns = [&](Value value) { return hasDim(value.getType(), dim); };
   for (Value carry : program.getYield().getCarries())
     if (!hasColumns(carry) || (carry.getDefiningOp() && part.lookup(carry.getDefiningOp()) != Core))
       return false;
@@ -100,23 +123,26 @@ bool Partition::compute() {
       continue;
     if (isa_and_nonnull<ChunkDialect>(op.getDialect()))
       return false;
-    // What crosses from the scan must be rows of the block's own columns.
+    // What crosses from the scan must be rows of the block's own columns, or shares of rows.
     for (Value operand : op.getOperands()) {
-      bool fromCore = operand.getDefiningOp() ? part.lookup(operand.getDefiningOp()) == Core && !isShared(operand.getDefiningOp()) : !isInput(operand);
-      if (fromCore && (!hasColumns(operand) || !hasDim(operand.getType(), kTokens)))
+      bool fromCore =
+          operand.getDefiningOp() ? part.lookup(operand.getDefiningOp()) == Core && !isShared(operand.getDefiningOp()) : !isInput(operand);
+      bool crosses = hasDim(operand.getType(), kTokens) && heldOf(operand) != Holding::Whole;
+      if (fromCore && !crosses)
         return false;
     }
   }
-  return llvm::all_of(program.getYield().getTokens(), [&](Value output) {
-    return !output.getDefiningOp() || part.lookup(output.getDefiningOp()) != Core || hasColumns(output);
-  });
+  return llvm::all_of(program.getYield().getTokens(),
+                      [&](Value output) { return !output.getDefiningOp() || part.lookup(output.getDefiningOp()) != Core || hasColumns(output); });
 }
 
 namespace {
 /// Builds the programs of the parts, in order.
 class Distributor {
 public:
-  Distributor(chunk::ProgramOp program, Partition &partition) : program(program), partition(partition), builder(program) {}
+  /// The scan's program is marked as cut along `split` unless that is empty.
+  Distributor(chunk::ProgramOp program, Partition &partition, StringRef split = {})
+      : program(program), partition(partition), builder(program), split(split.str()) {}
   void run();
 
 private:
@@ -129,14 +155,14 @@ private:
   chunk::ProgramOp program;
   Partition &partition;
   OpBuilder builder;
+  std::string split;
   llvm::MapVector<Value, std::string> crossing; ///< made by an earlier part
 };
 } // namespace
 
 bool Distributor::isNeededAfter(Value value, Part part) {
-  return llvm::any_of(value.getUsers(), [&](Operation *user) {
-    return !isa<chunk::YieldOp>(user) && !Partition::isShared(user) ? partition.of(user) > part : false;
-  });
+  return llvm::any_of(value.getUsers(),
+                      [&](Operation *user) { return !isa<chunk::YieldOp>(user) && !Partition::isShared(user) ? partition.of(user) > part : false; });
 }
 
 Value Distributor::get(Value value, IRMapping &mapping) {
@@ -226,6 +252,8 @@ void Distributor::build(Part part, StringRef suffix) {
                                        builder.getArrayAttr(attrs), numTokens, program.getNumParams(), part == Core ? program.getNumCarries() : 0,
                                        builder.getArrayAttr(results), /*reverse=*/false);
   copy->setDiscardableAttrs(program->getDiscardableAttrDictionary());
+  if (part == Core && !split.empty())
+    copy->setAttr(kSplitAttr, builder.getStringAttr(split));
   if (!copy->hasAttr("definition"))
     copy->setAttr("definition", program.getSymNameAttr());
   OpBuilder::InsertionGuard guard(builder);
@@ -258,13 +286,57 @@ void Distributor::run() {
 
 namespace {
 struct Distribute : fla::impl::DistributeBase<Distribute> {
+  using DistributeBase::DistributeBase;
+
   void runOnOperation() override {
-    for (auto program : llvm::make_early_inc_range(getOperation().getOps<chunk::ProgramOp>())) {
-      StringRef dim = program.getReverse() ? StringRef() : columnDim(program);
-      Partition partition(program, dim);
-      if (!dim.empty() && partition.compute())
-        Distributor(program, partition).run();
+    llvm::StringMap<int64_t> given;
+    for (StringRef entry : dims) {
+      auto [name, number] = entry.split(':');
+      if (number.getAsInteger(10, given[name])) {
+        getOperation().emitError() << "expected dims as NAME:SIZE, got '" << entry << "'";
+        return signalPassFailure();
+      }
     }
+    for (auto program : llvm::make_early_inc_range(getOperation().getOps<chunk::ProgramOp>())) {
+      if (program.getReverse() || program->hasAttr(kSplitAttr))
+        continue;
+      if (largest) {
+        llvm::StringMap<int64_t> sizes;
+        if (failed(chooseSizes(program, given, sizes)))
+          return signalPassFailure();
+        cutStates(program, sizes);
+      } else if (StringRef dim = columnDim(program); !dim.empty()) {
+        distribute(program, dim, /*shares=*/false, /*mark=*/false);
+      }
+    }
+  }
+
+  /// The program in parts, if `dim` can be cut.
+  static bool distribute(chunk::ProgramOp program, StringRef dim, bool shares, bool mark) {
+    Partition partition(program, dim, shares);
+    if (!partition.compute())
+      return false;
+    Distributor(program, partition, mark ? dim : StringRef()).run();
+    return true;
+  }
+
+  /// Cuts states that are too large: without other programs if that can be, by columns, or by rows.
+  void cutStates(chunk::ProgramOp program, const llvm::StringMap<int64_t> &sizes) {
+    auto isMatrix = [](Value carry) { return getDims(carry).size() == 2; };
+    auto state = llvm::find_if(program.getCarries(), isMatrix);
+    if (state == program.getCarries().end())
+      return;
+    std::string rows = getDims(*state)[0].str(), columns = getDims(*state)[1].str();
+    auto isLarge = [&](StringRef dim) { return blocksNeeded(program, dim, sizes, largest) > 1; };
+    for (StringRef dim : {StringRef(columns), StringRef(rows)})
+      if (isLarge(dim) && isSplittable(program, dim)) {
+        program->setAttr(kSplitAttr, StringAttr::get(&getContext(), dim));
+        return;
+      }
+    if (isLarge(columns) && distribute(program, columns, /*shares=*/false, /*mark=*/true))
+      return;
+    if (isLarge(rows))
+      distribute(program, rows, /*shares=*/true, /*mark=*/true);
   }
 };
 } // namespace

@@ -13,8 +13,16 @@ def Distribute : Pass<"fla-distribute", "::mlir::ModuleOp"> {
     epilogue; values cross between programs by name. The backward of each part
     runs apart: a prologue's once, on the summed gradients of all blocks. A
     program whose states need whole columns is left alone.
+
+    With `largest` only programs with a state of more elements are taken apart. A
+    state may then also be cut by rows (features): reads of it become shares of a
+    sum, which an epilogue adds, where all that the scan does with them is linear.
+    The attribute `split` names the dimension along which a program is to be cut.
     Example: test/Dialect/Chunk/Transforms/distribute.mlir.
   }];
+  let options = [
+    ListOption<"dims", "dims", "std::string", "sizes, as K:128,V:128; unnamed ones: K = V = 128, others 64">,
+    Option<"largest", "largest", "int64_t", "0", "elements of a state, axes counted as powers of two, that a block can hold; 0: take every program apart">];
   let dependentDialects = ["::fla::chunk::ChunkDialect"];
 }
 
