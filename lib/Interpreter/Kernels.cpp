@@ -63,6 +63,7 @@ private:
     return llvm::TypeSwitch<Operation *, llvm::Error>(op)
         .Case([&](tile::NumChunksOp) { return bind(numChunks()); })
         .Case([&](tile::ChunkIdOp) { return bind(point.chunk); })
+        .Case([&](tile::FirstBlockOp) { return bind(point.block == 0); })
         .Case([&](tile::ValidOp o) { return valid(o); })
         .Case([&](tile::LoadOp o) { return load(o); })
         .Case([&](tile::StoreOp o) { return store(o); })

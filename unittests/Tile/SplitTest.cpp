@@ -140,7 +140,7 @@ static void testDefinition(const std::string &path) {
   definition.walk([&](FlattenOp) { flattens = true; });
   interp::Sizes sizes;
   sizes["K"] = sizes["V"] = sizes["N"] = sizes["P"] = 48;
-  sizes["D"] = flattens ? 10 : 12;
+  sizes["M"] = 16, sizes["R"] = 24, sizes["D"] = flattens ? 10 : 12;
   check::Case kind;
   kind.tokens = 21;
   auto problem = check::makeProblem(definition, kind, check::chooseDims(definition, sizes), 5);

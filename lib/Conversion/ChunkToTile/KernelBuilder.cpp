@@ -13,9 +13,11 @@ Value KernelBuilder::addBuffer(const Twine &name, BufferKind kind, Type type, Ty
   names.push_back(builder.getStringAttr(name));
   roles.push_back(builder.getStringAttr(role));
   outputs.push_back(output);
-  partial.push_back(output && isPartial(type));
+  // What every block holds alike, a forward program's states, all of them store.
+  bool isShare = output && role != "final_state" && role != "saved" && lacksColumns(type);
+  partial.push_back(isShare);
   SmallVector<int64_t> shape = llvm::map_to_vector(dims, [&](StringAttr dim) { return sizes.fullSize(dim); });
-  if (output && isPartial(type))
+  if (isShare)
     shape.insert(shape.begin(), links.shares[name.str()] = sizes.blocks);
   else if (auto it = links.shares.find(name.str()); !output && it != links.shares.end())
     shape.insert(shape.begin(), it->second);
@@ -40,11 +42,12 @@ void KernelBuilder::addInputs() {
   }
   for (BlockArgument arg : program.getCarries()) {
     StringRef name = program.getArgName(arg.getArgNumber());
-    carries.push_back(addBuffer(reverse ? "d_final_" + name.drop_front(2) : "initial_" + name, BufferKind::state, arg.getType(),
-                                sizes.computeType, reverse ? "d_final_state" : "initial_state", false));
+    carries.push_back(addBuffer(reverse ? "d_final_" + name.drop_front(2) : "initial_" + name, BufferKind::state, arg.getType(), sizes.computeType,
+                                reverse ? "d_final_state" : "initial_state", false));
   }
   for (BlockArgument arg : program.getSaved())
-    saved.push_back(addBuffer("saved_" + program.getArgName(arg.getArgNumber()), BufferKind::saved, arg.getType(), sizes.computeType, "saved", false));
+    saved.push_back(
+        addBuffer("saved_" + program.getArgName(arg.getArgNumber()), BufferKind::saved, arg.getType(), sizes.computeType, "saved", false));
 }
 
 /// A replay stores the states, and of the rest only what other programs read.
@@ -59,7 +62,8 @@ void KernelBuilder::addOutputs() {
   for (Value value : yield.getTokens()) {
     StringRef name = program.getResultName(next);
     Type element = reverse || links.temps.contains(name) ? sizes.computeType : links.outputType;
-    outTokens.push_back(isStored(next++) ? addBuffer(name, BufferKind::token, value.getType(), element, reverse ? "d_input" : "output", true) : Value());
+    outTokens.push_back(isStored(next++) ? addBuffer(name, BufferKind::token, value.getType(), element, reverse ? "d_input" : "output", true)
+                                         : Value());
   }
   for (Value value : yield.getCarries()) {
     StringRef name = program.getResultName(next++);
@@ -92,8 +96,8 @@ Value KernelBuilder::load(Value buffer, Value chunk, Type type, double absent) {
 }
 
 /// A partial value is stored into its block's place along a leading axis.
-void KernelBuilder::store(Value value, Value buffer, Value chunk, Type type) {
-  if (isPartial(type)) {
+void KernelBuilder::store(Value value, Value buffer, Value chunk) {
+  if (partial[cast<BlockArgument>(buffer).getArgNumber()]) {
     SmallVector<int64_t> shape(shapeOf(value));
     shape.insert(shape.begin() + (chunk ? 1 : 0), 1);
     value = alg.reshape(value, shape);
@@ -103,7 +107,12 @@ void KernelBuilder::store(Value value, Value buffer, Value chunk, Type type) {
 
 Value KernelBuilder::initialCarry(BlockArgument carry, Value buffer) {
   auto init = program.getArgAttr(carry.getArgNumber()).getAs<FloatAttr>("init");
-  return load(buffer, {}, carry.getType(), init ? init.getValueAsDouble() : 0.0);
+  Value value = load(buffer, {}, carry.getType(), init ? init.getValueAsDouble() : 0.0);
+  if (!program.getReverse() || !lacksColumns(carry.getType()))
+    return value;
+  // Blocks add their shares of this gradient to what comes from outside once.
+  Value first = tile::FirstBlockOp::create(builder, alg.getLoc());
+  return arith::SelectOp::create(builder, alg.getLoc(), first, value, alg.splat(0.0, value.getType()));
 }
 
 /// Loads, the chunk's operations, stores; carries and sums go round the loop.
@@ -131,10 +140,10 @@ LogicalResult KernelBuilder::buildLoop() {
     return failure();
   scf::YieldOp::create(builder, yield.getLoc(), next);
   builder.setInsertionPointAfter(loop);
-  for (auto [value, buffer, carry] : llvm::zip(loop.getResults(), outCarries, yield.getCarries()))
-    store(value, buffer, {}, carry.getType());
-  for (auto [value, buffer, sum] : llvm::zip(loop.getResults().drop_front(yield.getCarries().size()), outSums, yield.getSums()))
-    store(value, buffer, {}, sum.getType());
+  for (auto [value, buffer] : llvm::zip(loop.getResults(), outCarries))
+    store(value, buffer, {});
+  for (auto [value, buffer] : llvm::zip(loop.getResults().drop_front(yield.getCarries().size()), outSums))
+    store(value, buffer, {});
   return success();
 }
 
@@ -156,9 +165,9 @@ LogicalResult KernelBuilder::buildBody(Value index, ValueRange loadedParams, Val
   alg.setLoc(yield.getLoc());
   for (auto [value, buffer] : llvm::zip(yield.getTokens(), outTokens))
     if (buffer)
-      store(body.get(value), buffer, index, value.getType());
+      store(body.get(value), buffer, index);
   for (auto [value, buffer] : llvm::zip(yield.getSaved(), outSaved))
-    store(body.get(value), buffer, index, value.getType());
+    store(body.get(value), buffer, index);
   if (!next)
     return success();
   for (Value carry : yield.getCarries())

@@ -43,10 +43,11 @@ private:
   bool isStored(unsigned result) const;
   mlir::Value loadToken(mlir::BlockArgument arg, mlir::Value buffer, mlir::Value chunk);
   mlir::Value load(mlir::Value buffer, mlir::Value chunk, mlir::Type type, double absent = 0);
-  void store(mlir::Value value, mlir::Value buffer, mlir::Value chunk, mlir::Type type);
-  /// A gradient that each block has its own share of: reverse mode is linear in
-  /// the gradients, so the shares may be summed after everything else.
-  bool isPartial(mlir::Type type) { return sizes.blocks > 1 && !hasDim(type, sizes.splitDim); }
+  void store(mlir::Value value, mlir::Value buffer, mlir::Value chunk);
+  /// True of a gradient that each block has its own share of (reverse mode is linear in
+  /// the gradients, so shares may be summed after everything else), of a read by
+  /// blocks of rows, and of a state that blocks hold alike.
+  bool lacksColumns(mlir::Type type) { return sizes.blocks > 1 && !hasDim(type, sizes.splitDim); }
   mlir::Value initialCarry(mlir::BlockArgument carry, mlir::Value buffer);
   mlir::LogicalResult buildLoop();
   mlir::LogicalResult buildBody(mlir::Value index, mlir::ValueRange loadedParams, mlir::ValueRange carried, llvm::SmallVectorImpl<mlir::Value> *next);

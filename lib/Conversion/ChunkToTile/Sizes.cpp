@@ -112,7 +112,7 @@ TileSizes fla::cutIntoBlocks(chunk::ProgramOp program, ArrayRef<chunk::ProgramOp
   if (dim.empty() || !program.getNumCarries())
     return sizes;
   int64_t size = sizes.fullSize(StringAttr::get(program->getContext(), dim));
-  int64_t needed = budget.isGPU() ? chunk::blocksNeeded(program, dim, sizes.dims, budget.largestState()) : 1;
+  int64_t needed = budget.isGPU() ? chunk::blocksNeeded(program, dim, sizes.dims, budget.largestState()).count : 1;
   sizes.splitDim = dim;
   for (sizes.blocks = std::min(std::max(wanted, needed), size); size % sizes.blocks; --sizes.blocks) {
   }

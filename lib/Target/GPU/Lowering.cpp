@@ -125,6 +125,10 @@ LogicalResult Lowering::operation(Operation *op) {
         return success();
       })
       .Case([&](tile::ChunkIdOp x) { return define(x, {chunkOfGrid}), success(); })
+      .Case([&](tile::FirstBlockOp x) {
+        define(x, {e.cmp(arith::CmpIPredicate::eq, blockOfColumns, e.index(0))});
+        return success();
+      })
       .Case([&](tile::ValidOp x) { return valid(x), success(); })
       .Case([&](tile::InsideOp x) { return inside(x), success(); })
       .Case([&](tile::LoadOp x) { return load(x), success(); })

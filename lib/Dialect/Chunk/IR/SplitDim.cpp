@@ -37,9 +37,10 @@ StringRef chunk::columnDim(ProgramOp program) {
   return {};
 }
 
-bool chunk::isSplittable(ProgramOp program, StringRef dim) {
+bool chunk::isSplittable(ProgramOp program, StringRef dim, bool repeat) {
   auto has = [&](Value value) { return hasDim(value.getType(), dim); };
-  return !dim.empty() && llvm::all_of(program.getYield().getTokens(), has) && llvm::all_of(program.getYield().getCarries(), has) &&
+  ValueRange carries = program.getYield().getCarries();
+  return !dim.empty() && llvm::all_of(program.getYield().getTokens(), has) && (repeat || llvm::all_of(carries, has)) &&
          llvm::none_of(program.getStep().without_terminator(), [&](Operation &op) { return needsWhole(&op, dim); });
 }
 
@@ -115,7 +116,7 @@ LogicalResult chunk::chooseSizes(ProgramOp program, const llvm::StringMap<int64_
   return success();
 }
 
-int64_t chunk::blocksNeeded(ProgramOp program, StringRef dim, const llvm::StringMap<int64_t> &sizes, int64_t largest) {
+Blocks chunk::blocksNeeded(ProgramOp program, StringRef dim, const llvm::StringMap<int64_t> &sizes, int64_t largest) {
   llvm::SmallPtrSet<Type, 4> scanned; // a gradient has its state's type
   program.walk([&](ScanOp scan) {
     if (getDims(scan.getInitial()).size() > 1)
@@ -127,12 +128,10 @@ int64_t chunk::blocksNeeded(ProgramOp program, StringRef dim, const llvm::String
       elements *= llvm::PowerOf2Ceil(evaluateDim(name.getValue(), sizes).value_or(1) / (name.getValue() == dim ? blocks : 1));
     return elements <= largest;
   };
-  int64_t size = evaluateDim(dim, sizes).value_or(1), narrowest = scanned.empty() ? 16 : 1, best = 1;
-  for (int64_t blocks = 1; blocks <= size && size / blocks >= narrowest; ++blocks)
-    if (size % blocks == 0) {
-      best = blocks;
-      if (llvm::all_of(program.getCarries(), [&](Value carry) { return fits(carry, blocks); }))
-        break;
-    }
+  int64_t size = evaluateDim(dim, sizes).value_or(1), narrowest = scanned.empty() ? 16 : 1;
+  Blocks best;
+  for (int64_t count = 1; !best.fit && (count == 1 || size / count >= narrowest); ++count)
+    if (size % count == 0)
+      best = {count, llvm::all_of(program.getCarries(), [&](Value carry) { return fits(carry, count); })};
   return best;
 }

@@ -320,23 +320,31 @@ struct Distribute : fla::impl::DistributeBase<Distribute> {
     return true;
   }
 
-  /// Cuts states that are too large: without other programs if that can be, by columns, or by rows.
+  /// Cuts states that are too large: along a dimension that needs no other programs if
+  /// that can be, else by columns, or by rows; where blocks fit, if any do.
   void cutStates(chunk::ProgramOp program, const llvm::StringMap<int64_t> &sizes) {
-    auto isMatrix = [](Value carry) { return getDims(carry).size() == 2; };
-    auto state = llvm::find_if(program.getCarries(), isMatrix);
-    if (state == program.getCarries().end())
+    SmallVector<std::string> dims; // the last state's columns first
+    for (Value carry : llvm::reverse(program.getCarries()))
+      if (getDims(carry).size() == 2)
+        for (StringAttr dim : llvm::reverse(getDims(carry)))
+          dims.push_back(dim.str());
+    if (dims.empty() || blocksNeeded(program, dims[0], sizes, largest).count == 1)
       return;
-    std::string rows = getDims(*state)[0].str(), columns = getDims(*state)[1].str();
-    auto isLarge = [&](StringRef dim) { return blocksNeeded(program, dim, sizes, largest) > 1; };
-    for (StringRef dim : {StringRef(columns), StringRef(rows)})
-      if (isLarge(dim) && isSplittable(program, dim)) {
-        program->setAttr(kSplitAttr, StringAttr::get(&getContext(), dim));
-        return;
-      }
-    if (isLarge(columns) && distribute(program, columns, /*shares=*/false, /*mark=*/true))
-      return;
-    if (isLarge(rows))
-      distribute(program, rows, /*shares=*/true, /*mark=*/true);
+    for (bool mustFit : {true, false}) {
+      auto suits = [&](StringRef dim) {
+        Blocks blocks = blocksNeeded(program, dim, sizes, largest);
+        return blocks.count > 1 && (blocks.fit || !mustFit);
+      };
+      for (StringRef dim : dims)
+        if (suits(dim) && isSplittable(program, dim, /*repeat=*/true)) {
+          program->setAttr(kSplitAttr, StringAttr::get(&getContext(), dim));
+          return;
+        }
+      for (bool shares : {false, true})
+        for (StringRef dim : dims)
+          if (suits(dim) && distribute(program, dim, shares, /*mark=*/true))
+            return;
+    }
   }
 };
 } // namespace

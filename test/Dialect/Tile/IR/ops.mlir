@@ -15,6 +15,8 @@ tile.kernel @memory(%q: !tile.buffer<token, 16xbf16>, %g: !tile.buffer<token, f3
   %n = tile.num_chunks
   // CHECK: %[[CHUNK:.+]] = tile.chunk_id
   %c = tile.chunk_id
+  // CHECK: tile.first_block
+  %first = tile.first_block
   // CHECK: tile.valid %[[CHUNK]] : tensor<8xi1>
   %valid = tile.valid %c : tensor<8xi1>
   // CHECK: %[[ROWS:.+]] = tile.load %q[%[[CHUNK]]] : <token, 16xbf16> -> tensor<8x16xf32>

@@ -23,9 +23,9 @@ bool needsWhole(mlir::Operation *op, llvm::StringRef dim);
 /// its first matrix state; empty if there is none.
 llvm::StringRef columnDim(ProgramOp program);
 
-/// Whether blocks of `dim` can run apart: every state and output has it, and no
-/// operation needs all of it.
-bool isSplittable(ProgramOp program, llvm::StringRef dim);
+/// Whether blocks of `dim` can run apart: every output has it, no operation needs all
+/// of it, and every state has it or, with `repeat`, all blocks hold it alike.
+bool isSplittable(ProgramOp program, llvm::StringRef dim, bool repeat = false);
 
 /// What a block of a dimension holds of a value: the same as every block, its
 /// slice, or its share of a sum over the blocks.
@@ -43,11 +43,17 @@ mlir::LogicalResult chooseSizes(ProgramOp program, const llvm::StringMap<int64_t
 /// in operands that pass through the bytes that its threads share.
 inline int64_t largestState(int64_t sharedBytes) { return std::min<int64_t>(1 << 14, llvm::bit_floor<uint64_t>(sharedBytes / 8)); }
 
-/// Equal blocks of `dim` for which a block's tile of each state holds at most
-/// `largest` elements, its axes counted as powers of two, and eight tokens of a
+/// Equal blocks of a dimension of a program's states, and whether each then is small enough.
+struct Blocks {
+  int64_t count = 1;
+  bool fit = false;
+};
+
+/// The fewest blocks of `dim` for which a block's tile of each state that has it holds
+/// at most `largest` elements, its axes counted as powers of two, and eight tokens of a
 /// matrix state that is scanned elementwise half of that. Blocks of less than 16
-/// positions only for the latter.
-int64_t blocksNeeded(ProgramOp program, llvm::StringRef dim, const llvm::StringMap<int64_t> &sizes, int64_t largest);
+/// positions only for the latter. As many as can be where none of that is enough.
+Blocks blocksNeeded(ProgramOp program, llvm::StringRef dim, const llvm::StringMap<int64_t> &sizes, int64_t largest);
 
 /// The attribute that names the dimension that a program, forward or reverse, is cut along.
 inline constexpr llvm::StringLiteral kSplitAttr = "split";

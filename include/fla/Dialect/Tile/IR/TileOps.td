@@ -110,6 +110,11 @@ def Tile_ChunkIdOp : Tile_PureOp<"chunk_id"> {
   let results = (outs Index:$result);
   let assemblyFormat = "attr-dict";
 }
+def Tile_FirstBlockOp : Tile_PureOp<"first_block"> {
+  let summary = "Whether this is the first of the column blocks";
+  let results = (outs I1:$result);
+  let assemblyFormat = "attr-dict";
+}
 def Tile_ValidOp : Tile_PureOp<"valid"> {
   let summary = "Which rows of a chunk lie inside the sequence";
   let arguments = (ins Index:$chunk);
