@@ -39,6 +39,27 @@ template <class S> static Tensor<S> inside(llvm::ArrayRef<int64_t> bounds, const
   return result;
 }
 
+/// Element of a tile for the i-th of a box.
+static int64_t positionInBox(int64_t i, llvm::ArrayRef<int64_t> box, const Shape &shape) {
+  auto strides = shape.strides();
+  int64_t at = 0;
+  for (int64_t axis = static_cast<int64_t>(box.size()) - 1; axis >= 0; --axis) {
+    at += i % box[axis] * strides[axis];
+    i /= box[axis];
+  }
+  return at;
+}
+
+template <class S> static Tensor<S> reshapeBox(tile::ReshapeOp op, const Tensor<S> &value, const Shape &shape) {
+  Tensor<S> result(shape);
+  int64_t count = 1;
+  for (int64_t bound : op.getFrom())
+    count *= bound;
+  for (int64_t i = 0; i < count; ++i)
+    result[positionInBox(i, op.getTo(), shape)] = value[positionInBox(i, op.getFrom(), value.shape)];
+  return result;
+}
+
 template <class S> static Tensor<S> reduceAxis(tile::ReduceOp op, const Tensor<S> &value, const Shape &shape) {
   bool adds = op.getKind() == tile::ReduceKind::add;
   int64_t axis = op.getAxis(), extent = value.shape.sizes[axis], inner = value.shape.strides()[axis];
@@ -219,6 +240,7 @@ template <class S> Handled fla::interp::evaluateTile(Operation *op, Environment<
   return llvm::TypeSwitch<Operation *, Handled>(op)
       .Case([&](tile::BroadcastOp o) { return done(repeat(env[o.getValue()], o.getAxes(), shape)); })
       .Case([&](tile::InsideOp o) { return done(inside<S>(o.getBounds(), shape)); })
+      .Case([&](tile::ReshapeOp o) { return done(reshapeBox(o, env[o.getValue()], shape)); })
       .Case([&](tile::ReduceOp o) { return done(reduceAxis(o, env[o.getValue()], shape)); })
       .Case([&](tile::TransposeOp o) { return done(transpose(env[o.getValue()], shape)); })
       .Case([&](tile::DotOp o) { return done(dot(o, env[o.getA()], env[o.getB()], o.getInit() ? &env[o.getInit()] : nullptr, shape)); })

@@ -95,8 +95,8 @@ static void run(const Size &size, const std::string &chip, bool backward) {
   if (!outcome.problem.empty())
     return complain(name, outcome.problem);
   double tolerance = size.dtype == "f32" ? 2e-5 : 2e-2;
-  for (auto &[buffer, values] : outcome.written)
-    if (double error = relativeError(values, want[buffer].data); !(error <= tolerance))
+  for (auto &[buffer, values] : outcome.written) // but for what passes from kernel to kernel
+    if (double error = relativeError(values, want[buffer].data); buffer.find('.') == std::string::npos && !(error <= tolerance))
       complain(name, buffer + ": error " + std::to_string(error) + ", tolerance " + std::to_string(tolerance));
 }
 
@@ -119,8 +119,11 @@ int main(int argc, char **argv) {
       {"mamba3", sizes({{"R", 10}, {"V", 24}})},
       {"mamba", sizes({{"D", 24}, {"N", 20}})},
       {"rwkv4", sizes({{"D", 40}}), true, "f32"},
-      {"based", sizes({{"D", 16}, {"V", 40}})},        // features cut into blocks
-      {"simple_gla", sizes({{"K", 256}, {"V", 144}})}, // columns cut into blocks
+      {"based", sizes({{"D", 16}, {"V", 40}})}, // features cut into blocks
+      {"based", sizes({{"D", 22}, {"V", 24}})},
+      {"rebased", sizes({{"D", 12}, {"V", 40}})},
+      {"linear_attn_normalized", sizes({{"K", 256}, {"V", 80}})}, // a state that blocks hold alike
+      {"simple_gla", sizes({{"K", 256}, {"V", 144}})},            // columns cut into blocks
   };
   for (const Size &size : all)
     for (const char *chip : {"sm_90", "gfx942"})

@@ -120,15 +120,6 @@ static interp::Buffers givenTo(mlir::ModuleOp module, const check::Problem &prob
   return buffers;
 }
 
-/// Sizes that leave flattened axes powers of two but for the first (see the pass).
-static interp::Sizes sizesOf(RecurrenceOp definition, interp::Sizes given) {
-  bool flattens = false;
-  definition.walk([&](mlir::Operation *op) { flattens |= mlir::isa<FlattenOp, UnflattenOp>(op); });
-  if (flattens)
-    given["D"] = 4;
-  return check::chooseDims(definition, given);
-}
-
 static void testDefinition(const std::string &path, const interp::Sizes &sizes, int64_t blocks) {
   auto source = mlir::parseSourceFile<mlir::ModuleOp>(path, context());
   std::string name = llvm::sys::path::stem(path).str();
@@ -137,7 +128,7 @@ static void testDefinition(const std::string &path, const interp::Sizes &sizes, 
   RecurrenceOp definition = *source->getOps<RecurrenceOp>().begin();
   check::Case kind;
   kind.tokens = sizes.empty() ? 21 : 40;
-  auto problem = check::makeProblem(definition, kind, sizesOf(definition, sizes), 5);
+  auto problem = check::makeProblem(definition, kind, check::chooseDims(definition, sizes), 5);
   if (!problem)
     return complain(name, llvm::toString(problem.takeError()));
   CompileOptions options;

@@ -80,9 +80,24 @@ void KernelBuilder::addOutputs() {
     outSums.push_back(addBuffer(program.getResultName(next++), BufferKind::state, value.getType(), sizes.computeType, "d_input", true));
 }
 
+/// Between programs a flattened row is stored and loaded with its axes apart: it lies
+/// in memory alike, and no thread needs another's elements.
+bool KernelBuilder::comesApart(Value buffer, Type flat, ArrayRef<int64_t> apart) {
+  auto type = cast<tile::BufferType>(buffer.getType());
+  unsigned argument = cast<BlockArgument>(buffer).getArgNumber();
+  if (!links.temps.contains(cast<StringAttr>(names[argument]).getValue()) || partial[argument] ||
+      sizes.shape(getDims(flat).drop_front()) != type.getShape())
+    return false;
+  buffer.setType(tile::BufferType::get(builder.getContext(), type.getKind(), apart, type.getElementType()));
+  return true;
+}
+
 /// The rows of a chunk; shares of a gradient are added here, once.
 Value KernelBuilder::loadToken(BlockArgument arg, Value buffer, Value chunk) {
   auto it = links.shares.find(program.getArgName(arg.getArgNumber()));
+  auto unflatten = arg.hasOneUse() ? dyn_cast<UnflattenOp>(*arg.user_begin()) : UnflattenOp();
+  if (unflatten && it == links.shares.end() && comesApart(buffer, arg.getType(), sizes.shape(getDims(unflatten).drop_front())))
+    return load(buffer, chunk, unflatten.getType());
   if (it == links.shares.end())
     return load(buffer, chunk, arg.getType());
   SmallVector<int64_t> shape = sizes.shape(getDims(arg));
@@ -96,12 +111,16 @@ Value KernelBuilder::load(Value buffer, Value chunk, Type type, double absent) {
 }
 
 /// A partial value is stored into its block's place along a leading axis.
-void KernelBuilder::store(Value value, Value buffer, Value chunk) {
+void KernelBuilder::store(Value value, Value buffer, Value chunk, Type type) {
   if (partial[cast<BlockArgument>(buffer).getArgNumber()]) {
     SmallVector<int64_t> shape(shapeOf(value));
     shape.insert(shape.begin() + (chunk ? 1 : 0), 1);
     value = alg.reshape(value, shape);
   }
+  auto flatten = value.getDefiningOp<tensor::CollapseShapeOp>();
+  if (chunk && flatten && flatten.getReassociationIndices()[0].size() == 1 &&
+      comesApart(buffer, type, ArrayRef(shapeOf(flatten.getSrc())).drop_front()))
+    value = flatten.getSrc();
   tile::StoreOp::create(builder, alg.getLoc(), value, buffer, chunk);
 }
 
@@ -141,9 +160,9 @@ LogicalResult KernelBuilder::buildLoop() {
   scf::YieldOp::create(builder, yield.getLoc(), next);
   builder.setInsertionPointAfter(loop);
   for (auto [value, buffer] : llvm::zip(loop.getResults(), outCarries))
-    store(value, buffer, {});
+    store(value, buffer, {}, value.getType());
   for (auto [value, buffer] : llvm::zip(loop.getResults().drop_front(yield.getCarries().size()), outSums))
-    store(value, buffer, {});
+    store(value, buffer, {}, value.getType());
   return success();
 }
 
@@ -165,9 +184,9 @@ LogicalResult KernelBuilder::buildBody(Value index, ValueRange loadedParams, Val
   alg.setLoc(yield.getLoc());
   for (auto [value, buffer] : llvm::zip(yield.getTokens(), outTokens))
     if (buffer)
-      store(body.get(value), buffer, index);
+      store(body.get(value), buffer, index, value.getType());
   for (auto [value, buffer] : llvm::zip(yield.getSaved(), outSaved))
-    store(body.get(value), buffer, index);
+    store(body.get(value), buffer, index, value.getType());
   if (!next)
     return success();
   for (Value carry : yield.getCarries())

@@ -43,7 +43,8 @@ private:
   bool isStored(unsigned result) const;
   mlir::Value loadToken(mlir::BlockArgument arg, mlir::Value buffer, mlir::Value chunk);
   mlir::Value load(mlir::Value buffer, mlir::Value chunk, mlir::Type type, double absent = 0);
-  void store(mlir::Value value, mlir::Value buffer, mlir::Value chunk);
+  void store(mlir::Value value, mlir::Value buffer, mlir::Value chunk, mlir::Type type);
+  bool comesApart(mlir::Value buffer, mlir::Type flat, llvm::ArrayRef<int64_t> apart);
   /// True of a gradient that each block has its own share of (reverse mode is linear in
   /// the gradients, so shares may be summed after everything else), of a read by
   /// blocks of rows, and of a state that blocks hold alike.

@@ -131,6 +131,7 @@ LogicalResult Lowering::operation(Operation *op) {
       })
       .Case([&](tile::ValidOp x) { return valid(x), success(); })
       .Case([&](tile::InsideOp x) { return inside(x), success(); })
+      .Case([&](tile::ReshapeOp x) { return reshapeBox(x), success(); })
       .Case([&](tile::LoadOp x) { return load(x), success(); })
       .Case([&](tile::StoreOp x) { return store(x), success(); })
       .Case([&](tile::ConvertLayoutOp x) {

@@ -83,7 +83,9 @@ private:
   Registers reduceAxis(tile::ReduceKind kind, const LinearLayout &from, int64_t axis, ArrayRef<Value> list);
   Value combine(tile::ReduceKind kind, Value x, Value y);
   void valid(tile::ValidOp op);
+  Value isInBox(const LinearLayout &layout, int64_t reg, ArrayRef<int64_t> box);
   void inside(tile::InsideOp op);
+  void reshapeBox(tile::ReshapeOp op);
   Registers convert(ArrayRef<Value> list, Type element, const LinearLayout &from, const LinearLayout &to);
   void transpose(tile::TransposeOp op);
   LogicalResult extractSlice(tensor::ExtractSliceOp op);

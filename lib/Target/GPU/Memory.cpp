@@ -38,21 +38,6 @@ void Lowering::valid(tile::ValidOp op) {
   define(op, list);
 }
 
-void Lowering::inside(tile::InsideOp op) {
-  LinearLayout held = layout(op);
-  Registers list;
-  for (int64_t r = 0; r < held.numRegisters(); ++r) {
-    Value all;
-    for (auto [axis, bound] : llvm::enumerate(op.getBounds()))
-      if (bound < held.shape()[axis]) {
-        Value here = e.cmp(arith::CmpIPredicate::slt, coordinate(held, r, axis), i32(bound));
-        all = all ? arith::AndIOp::create(e.b, e.loc, all, here).getResult() : here;
-      }
-    list.push_back(all ? all : arith::ConstantOp::create(e.b, e.loc, e.b.getBoolAttr(true)).getResult());
-  }
-  define(op, list);
-}
-
 Lowering::Access Lowering::access(Value buffer, Value chunk, Type tileType) {
   auto type = cast<tile::BufferType>(buffer.getType());
   bool token = type.getKind() == tile::BufferKind::token;

@@ -328,7 +328,8 @@ struct Distribute : fla::impl::DistributeBase<Distribute> {
       if (getDims(carry).size() == 2)
         for (StringAttr dim : llvm::reverse(getDims(carry)))
           dims.push_back(dim.str());
-    if (dims.empty() || blocksNeeded(program, dims[0], sizes, largest).count == 1)
+    auto isSmall = [](Blocks blocks) { return blocks.count == 1 && blocks.fit; };
+    if (dims.empty() || isSmall(blocksNeeded(program, dims[0], sizes, largest)))
       return;
     for (bool mustFit : {true, false}) {
       auto suits = [&](StringRef dim) {

@@ -2,6 +2,7 @@
 #include "fla/Dialect/Tile/IR/Tile.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/OpImplementation.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace fla::tile;
@@ -120,6 +121,16 @@ LogicalResult ConvertLayoutOp::verify() {
 LogicalResult InsideOp::verify() {
   if (getBounds().size() != shapeOf(getType()).size() || llvm::any_of(getBounds(), [](int64_t bound) { return bound <= 0; }))
     return emitOpError() << "expected one positive bound for each axis of " << getType() << ", got " << getBounds().size() << " (C1)";
+  return success();
+}
+
+LogicalResult ReshapeOp::verify() {
+  auto fits = [](ArrayRef<int64_t> box, ArrayRef<int64_t> shape) {
+    return box.size() == shape.size() && llvm::all_of_zip(box, shape, [](int64_t bound, int64_t size) { return bound > 0 && bound <= size; });
+  };
+  auto count = [](ArrayRef<int64_t> box) { return std::accumulate(box.begin(), box.end(), int64_t(1), std::multiplies<>()); };
+  if (!fits(getFrom(), shapeOf(getValue().getType())) || !fits(getTo(), shapeOf(getType())) || count(getFrom()) != count(getTo()))
+    return emitOpError() << "expected boxes of as many elements inside " << getValue().getType() << " and " << getType() << " (C1)";
   return success();
 }
 

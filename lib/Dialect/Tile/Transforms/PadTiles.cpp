@@ -309,19 +309,27 @@ LogicalResult Padder::alongTokens(Operation *op) {
 }
 
 /// Each group of axes keeps its order if only its first one (but for ones) grows.
-LogicalResult Padder::reshape(Operation *op, ArrayRef<ReassociationIndices> groups, ArrayRef<int64_t> apart) {
+static bool keepsOrder(ArrayRef<ReassociationIndices> groups, ArrayRef<int64_t> apart) {
   for (const ReassociationIndices &group : groups) {
     bool isFirst = true;
     for (int64_t axis : group) {
       if (!isFirst && !llvm::isPowerOf2_64(apart[axis]))
-        return op->emitOpError() << "expected sizes that are powers of two but for the first of flattened axes in a kernel for a GPU, got "
-                                 << apart[axis];
+        return false;
       isFirst &= apart[axis] == 1;
     }
   }
+  return true;
+}
+
+LogicalResult Padder::reshape(Operation *op, ArrayRef<ReassociationIndices> groups, ArrayRef<int64_t> apart) {
+  Value from = op->getOperand(0), to = op->getResult(0);
+  if (!keepsOrder(groups, apart)) {
+    replace(op, ReshapeOp::create(builder, op->getLoc(), to.getType(), from, extentOf(from), extentOf(to)), 0.0);
+    return success();
+  }
   if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op))
     expand.setStaticOutputShape(shapeOf(expand.getType()));
-  fills[op->getResult(0)] = fills.lookup(op->getOperand(0));
+  fills[to] = fills.lookup(from);
   return success();
 }
 

@@ -72,6 +72,15 @@ tile.kernel @inside_c1(%a: !tile.buffer<state, 8xf32>) attributes {chunk = 8 : i
 
 // -----
 
+// reshape_c1: as many elements in both boxes.
+tile.kernel @reshape_c1(%a: !tile.buffer<state, 8x8xf32>) attributes {chunk = 8 : i64, blocks = 1 : i64} {
+  %0 = tile.load %a : <state, 8x8xf32> -> tensor<8x8xf32>
+  // expected-error@+1 {{expected boxes of as many elements inside 'tensor<8x8xf32>' and 'tensor<64xf32>' (C1)}}
+  %1 = tile.reshape %0 [5, 6] to [25] : tensor<8x8xf32> -> tensor<64xf32>
+}
+
+// -----
+
 // store_c2: as tile.load.
 tile.kernel @store_c2(out %a: !tile.buffer<state, 8xf32>) attributes {chunk = 8 : i64, blocks = 1 : i64} {
   %0 = arith.constant dense<0.0> : tensor<1x8xf32>

@@ -37,6 +37,8 @@ tile.kernel @memory(%q: !tile.buffer<token, 16xbf16>, %g: !tile.buffer<token, f3
   %6 = tile.load %q[%c] : <token, 16xbf16> -> tensor<8x32xf32>
   // CHECK: tile.inside [8, 16] : tensor<8x32xi1>
   %7 = tile.inside [8, 16] : tensor<8x32xi1>
+  // CHECK: tile.reshape %{{.+}} [3, 5] to [15] : tensor<8x16xf32> -> tensor<16xf32>
+  %8 = tile.reshape %0 [3, 5] to [15] : tensor<8x16xf32> -> tensor<16xf32>
   // CHECK: tile.store %[[ROWS]], %o[%[[CHUNK]]] : tensor<8x16xf32>, <token, 16xbf16>
   tile.store %0, %o[%c] : tensor<8x16xf32>, <token, 16xbf16>
 }

@@ -103,13 +103,19 @@ tile.kernel @blocks(%v: !tile.buffer<token, 96xf32>, out %o: !tile.buffer<token,
 
 // -----
 
-// Of flattened axes only the first may grow.
-tile.kernel @flatten(%a: !tile.buffer<token, 5x5xf32>, out %o: !tile.buffer<token, 25xf32>) attributes {chunk = 4 : i64, blocks = 1 : i64} {
+// Of flattened axes only the first may grow: others leave gaps, which are closed.
+// CHECK-LABEL: tile.kernel @flatten
+// CHECK:       tile.reshape %{{.+}} [4, 5, 5] to [4, 25] : tensor<4x8x8xf32> -> tensor<4x32xf32>
+// CHECK:       tensor.collapse_shape %{{.+}} {{\[\[}}0], [1, 2]] : tensor<4x8x8xf32> into tensor<4x64xf32>
+tile.kernel @flatten(%a: !tile.buffer<token, 5x5xf32>, %b: !tile.buffer<token, 5x8xf32>, out %o: !tile.buffer<token, 25xf32>, out %p: !tile.buffer<token, 40xf32>)
+    attributes {chunk = 4 : i64, blocks = 1 : i64} {
   %c = arith.constant 0 : index
   %0 = tile.load %a[%c] : <token, 5x5xf32> -> tensor<4x5x5xf32>
-  // expected-error@+1 {{expected sizes that are powers of two but for the first of flattened axes in a kernel for a GPU, got 5}}
   %1 = tensor.collapse_shape %0 [[0], [1, 2]] : tensor<4x5x5xf32> into tensor<4x25xf32>
   tile.store %1, %o[%c] : tensor<4x25xf32>, <token, 25xf32>
+  %2 = tile.load %b[%c] : <token, 5x8xf32> -> tensor<4x5x8xf32>
+  %3 = tensor.collapse_shape %2 [[0], [1, 2]] : tensor<4x5x8xf32> into tensor<4x40xf32>
+  tile.store %3, %p[%c] : tensor<4x40xf32>, <token, 40xf32>
 }
 
 // -----

@@ -175,6 +175,19 @@ def Tile_InsideOp : Tile_PureOp<"inside"> {
   let assemblyFormat = "$bounds attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
+def Tile_ReshapeOp : Tile_PureOp<"reshape"> {
+  let summary = "The elements of a box of a tile, in another box";
+  let description = [{
+    Both boxes begin at zero; elements keep their row-major order. The result is zero
+    beyond its box. (Where boxes are whole tiles, `tensor` operations say the same.)
+    Constraints: (C1) one bound for each axis, none beyond its tile, and as many
+    elements in both boxes.
+  }];
+  let arguments = (ins Tile_Tensor:$value, DenseI64ArrayAttr:$from, DenseI64ArrayAttr:$to);
+  let results = (outs Tile_Tensor:$result);
+  let assemblyFormat = "$value $from `to` $to attr-dict `:` type($value) `->` type($result)";
+  let hasVerifier = 1;
+}
 def Tile_BroadcastOp : Tile_PureOp<"broadcast"> {
   let summary = "Repeats a tile along new axes";
   let description = [{

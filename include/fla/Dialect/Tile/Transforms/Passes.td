@@ -26,8 +26,8 @@ def PadTiles : Pass<"fla-pad-tiles", "::mlir::ModuleOp"> {
     reduction sums over), unless it is known to be neutral there: zero beyond loads,
     products of zeros, what `arith` and `math` fold such numbers to.
 
-    Slices that would reach beyond their tile pass through a larger one. Flattened
-    axes that are no powers of two are refused, but for the first.
+    Slices that would reach beyond their tile pass through a larger one; flattened
+    axes that are no powers of two, but for the first, become `tile.reshape`.
     Example: test/Dialect/Tile/Transforms/pad-tiles.mlir.
   }];
   let dependentDialects = ["::fla::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
