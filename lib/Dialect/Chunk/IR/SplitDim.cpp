@@ -130,8 +130,11 @@ Blocks chunk::blocksNeeded(ProgramOp program, StringRef dim, const llvm::StringM
   };
   int64_t size = evaluateDim(dim, sizes).value_or(1), narrowest = scanned.empty() ? 16 : 1;
   Blocks best;
-  for (int64_t count = 1; !best.fit && (count == 1 || size / count >= narrowest); ++count)
-    if (size % count == 0)
+  bool done = false;
+  for (int64_t count = 1; !done && (count == 1 || size / count >= narrowest); ++count)
+    if (size % count == 0) {
+      done = llvm::all_of(program.getCarries(), [&](Value carry) { return !hasDim(carry.getType(), dim) || fits(carry, count); });
       best = {count, llvm::all_of(program.getCarries(), [&](Value carry) { return fits(carry, count); })};
+    }
   return best;
 }

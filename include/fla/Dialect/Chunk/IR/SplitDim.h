@@ -43,7 +43,7 @@ mlir::LogicalResult chooseSizes(ProgramOp program, const llvm::StringMap<int64_t
 /// in operands that pass through the bytes that its threads share.
 inline int64_t largestState(int64_t sharedBytes) { return std::min<int64_t>(1 << 14, llvm::bit_floor<uint64_t>(sharedBytes / 8)); }
 
-/// Equal blocks of a dimension of a program's states, and whether each then is small enough.
+/// Equal blocks of a dimension of a program's states, and whether all states then are small enough.
 struct Blocks {
   int64_t count = 1;
   bool fit = false;
