@@ -122,8 +122,8 @@ int main(int argc, char **argv) {
       {"based", sizes({{"D", 16}, {"V", 40}})}, // features cut into blocks
       {"based", sizes({{"D", 22}, {"V", 24}})},
       {"rebased", sizes({{"D", 12}, {"V", 40}})},
-      {"linear_attn_normalized", sizes({{"K", 256}, {"V", 80}})}, // a state that blocks hold alike
-      {"simple_gla", sizes({{"K", 256}, {"V", 144}})},            // columns cut into blocks
+      {"linear_attn_normalized", sizes({{"K", 256}, {"V", 83}})}, // a state that blocks hold alike
+      {"simple_gla", sizes({{"K", 256}, {"V", 131}})},            // columns cut into blocks
   };
   for (const Size &size : all)
     for (const char *chip : {"sm_90", "gfx942"})

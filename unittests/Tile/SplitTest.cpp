@@ -139,7 +139,8 @@ static void testDefinition(const std::string &path) {
   bool flattens = false;
   definition.walk([&](FlattenOp) { flattens = true; });
   interp::Sizes sizes;
-  sizes["K"] = sizes["V"] = sizes["N"] = sizes["P"] = 48;
+  sizes["K"] = sizes["N"] = 48;
+  sizes["V"] = sizes["P"] = 47; // in unequal blocks
   sizes["M"] = 16, sizes["R"] = 24, sizes["D"] = flattens ? 10 : 12;
   check::Case kind;
   kind.tokens = 21;
@@ -169,6 +170,14 @@ static void testDefinition(const std::string &path) {
       continue;
     }
     compare(name + (isCut ? " in blocks" : ""), *got, *want);
+    mlir::PassManager pad(context());
+    pad.addPass(createPadTiles());
+    llvm::Expected<Results> padded =
+        failed(pad.run(*small)) ? llvm::Expected<Results>(llvm::createStringError("fla-pad-tiles fails")) : run(*small, *problem);
+    if (!padded)
+      complain(name, llvm::toString(padded.takeError()));
+    else
+      compare(name + ", padded", *padded, *want);
   }
 }
 

@@ -111,10 +111,12 @@ TileSizes fla::cutIntoBlocks(chunk::ProgramOp program, ArrayRef<chunk::ProgramOp
   std::string dim = splitDimOf(program, programs, wanted);
   if (dim.empty() || !program.getNumCarries())
     return sizes;
-  int64_t size = sizes.fullSize(StringAttr::get(program->getContext(), dim));
-  int64_t needed = budget.isGPU() ? chunk::blocksNeeded(program, dim, sizes.dims, budget.largestState()).count : 1;
+  int64_t size = sizes.fullSize(StringAttr::get(program->getContext(), dim)), needed = 1;
+  bool equal = !budget.isGPU() || !program->hasAttr(chunk::kSplitAttr) || program->hasAttr(chunk::kSharesAttr);
+  if (budget.isGPU())
+    needed = chunk::blocksNeeded(program, dim, sizes.dims, budget.largestState(), equal).count;
   sizes.splitDim = dim;
-  for (sizes.blocks = std::min(std::max(wanted, needed), size); size % sizes.blocks; --sizes.blocks) {
+  for (sizes.blocks = std::min(std::max(wanted, needed), size); !chunk::isDivision(size, sizes.blocks, equal); --sizes.blocks) {
   }
   return sizes;
 }

@@ -5,6 +5,7 @@
 #include "fla/Dialect/Tile/IR/Tile.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/Support/MathExtras.h"
 
 namespace fla {
 
@@ -13,12 +14,12 @@ struct TileSizes {
   llvm::StringMap<int64_t> dims;
   int64_t chunk = 64;
   mlir::Type computeType;
-  /// The grid cuts this dimension into `blocks` equal parts; tiles hold one part.
+  /// The grid cuts this dimension into `blocks` parts, the last perhaps shorter; tiles hold one part.
   std::string splitDim;
   int64_t blocks = 1;
 
   /// Size in a tile, and in the caller's memory.
-  int64_t of(mlir::StringAttr dim) const { return fullSize(dim) / (isSplit(dim) ? blocks : 1); }
+  int64_t of(mlir::StringAttr dim) const { return llvm::divideCeil(fullSize(dim), isSplit(dim) ? blocks : 1); }
   int64_t fullSize(mlir::StringAttr dim) const;
   bool isSplit(mlir::StringAttr dim) const { return blocks > 1 && dim.getValue() == splitDim; }
   llvm::SmallVector<int64_t> shape(llvm::ArrayRef<mlir::StringAttr> dims) const;

@@ -116,7 +116,7 @@ LogicalResult chunk::chooseSizes(ProgramOp program, const llvm::StringMap<int64_
   return success();
 }
 
-Blocks chunk::blocksNeeded(ProgramOp program, StringRef dim, const llvm::StringMap<int64_t> &sizes, int64_t largest) {
+Blocks chunk::blocksNeeded(ProgramOp program, StringRef dim, const llvm::StringMap<int64_t> &sizes, int64_t largest, bool equal) {
   llvm::SmallPtrSet<Type, 4> scanned; // a gradient has its state's type
   program.walk([&](ScanOp scan) {
     if (getDims(scan.getInitial()).size() > 1)
@@ -125,14 +125,14 @@ Blocks chunk::blocksNeeded(ProgramOp program, StringRef dim, const llvm::StringM
   auto fits = [&](Value carry, int64_t blocks) {
     int64_t elements = scanned.contains(carry.getType()) ? 16 : 1;
     for (StringAttr name : getDims(carry))
-      elements *= llvm::PowerOf2Ceil(evaluateDim(name.getValue(), sizes).value_or(1) / (name.getValue() == dim ? blocks : 1));
+      elements *= llvm::PowerOf2Ceil(llvm::divideCeil(evaluateDim(name.getValue(), sizes).value_or(1), name.getValue() == dim ? blocks : 1));
     return elements <= largest;
   };
   int64_t size = evaluateDim(dim, sizes).value_or(1), narrowest = scanned.empty() ? 16 : 1;
   Blocks best;
   bool done = false;
   for (int64_t count = 1; !done && (count == 1 || size / count >= narrowest); ++count)
-    if (size % count == 0) {
+    if (isDivision(size, count, equal)) {
       done = llvm::all_of(program.getCarries(), [&](Value carry) { return !hasDim(carry.getType(), dim) || fits(carry, count); });
       best = {count, llvm::all_of(program.getCarries(), [&](Value carry) { return fits(carry, count); })};
     }

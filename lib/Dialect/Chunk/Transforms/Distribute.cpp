@@ -33,6 +33,7 @@ public:
   /// False if the columns cannot be separated.
   bool compute();
   Part of(Operation *op) const { return part.lookup(op); }
+  bool addsShares() const { return shares; }
   /// Computed from values that are the same for every token: each part computes its own.
   static bool isShared(Operation *op) {
     auto isSame = [](Value v) { return !hasDim(v.getType(), kTokens) && !hasDim(v.getType(), kPast); };
@@ -254,6 +255,8 @@ void Distributor::build(Part part, StringRef suffix) {
   copy->setDiscardableAttrs(program->getDiscardableAttrDictionary());
   if (part == Core && !split.empty())
     copy->setAttr(kSplitAttr, builder.getStringAttr(split));
+  if (part == Core && !split.empty() && partition.addsShares())
+    copy->setAttr(kSharesAttr, builder.getUnitAttr());
   if (!copy->hasAttr("definition"))
     copy->setAttr("definition", program.getSymNameAttr());
   OpBuilder::InsertionGuard guard(builder);
@@ -329,21 +332,21 @@ struct Distribute : fla::impl::DistributeBase<Distribute> {
         for (StringAttr dim : llvm::reverse(getDims(carry)))
           dims.push_back(dim.str());
     auto isSmall = [](Blocks blocks) { return blocks.count == 1 && blocks.fit; };
-    if (dims.empty() || isSmall(blocksNeeded(program, dims[0], sizes, largest)))
+    if (dims.empty() || isSmall(blocksNeeded(program, dims[0], sizes, largest, /*equal=*/false)))
       return;
     for (bool mustFit : {true, false}) {
-      auto suits = [&](StringRef dim) {
-        Blocks blocks = blocksNeeded(program, dim, sizes, largest);
+      auto suits = [&](StringRef dim, bool shares) {
+        Blocks blocks = blocksNeeded(program, dim, sizes, largest, /*equal=*/shares);
         return blocks.count > 1 && (blocks.fit || !mustFit);
       };
       for (StringRef dim : dims)
-        if (suits(dim) && isSplittable(program, dim, /*repeat=*/true)) {
+        if (suits(dim, false) && isSplittable(program, dim, /*repeat=*/true)) {
           program->setAttr(kSplitAttr, StringAttr::get(&getContext(), dim));
           return;
         }
       for (bool shares : {false, true})
         for (StringRef dim : dims)
-          if (suits(dim) && distribute(program, dim, shares, /*mark=*/true))
+          if (suits(dim, shares) && distribute(program, dim, shares, /*mark=*/true))
             return;
     }
   }

@@ -12,6 +12,7 @@
 #include "fla/Dialect/Chunk/IR/Chunk.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/bit.h"
+#include "llvm/Support/MathExtras.h"
 
 namespace fla::chunk {
 
@@ -43,7 +44,7 @@ mlir::LogicalResult chooseSizes(ProgramOp program, const llvm::StringMap<int64_t
 /// in operands that pass through the bytes that its threads share.
 inline int64_t largestState(int64_t sharedBytes) { return std::min<int64_t>(1 << 14, llvm::bit_floor<uint64_t>(sharedBytes / 8)); }
 
-/// Equal blocks of a dimension of a program's states, and whether all states then are small enough.
+/// Blocks of a dimension of a program's states, and whether all states then are small enough.
 struct Blocks {
   int64_t count = 1;
   bool fit = false;
@@ -53,10 +54,20 @@ struct Blocks {
 /// at most `largest` elements, its axes counted as powers of two, and eight tokens of a
 /// matrix state that is scanned elementwise half of that. Blocks of less than 16
 /// positions only for the latter. As many as can be where none of that is enough.
-Blocks blocksNeeded(ProgramOp program, llvm::StringRef dim, const llvm::StringMap<int64_t> &sizes, int64_t largest);
+///
+/// Blocks of columns may leave a shorter one at the end: what they hold beyond the
+/// dimension they load as zero, and neither other columns nor gradients see it.
+/// Shares of a sum over the dimension need `equal` blocks.
+Blocks blocksNeeded(ProgramOp program, llvm::StringRef dim, const llvm::StringMap<int64_t> &sizes, int64_t largest, bool equal);
 
-/// The attribute that names the dimension that a program, forward or reverse, is cut along.
-inline constexpr llvm::StringLiteral kSplitAttr = "split";
+/// Whether that many blocks are equal, or at least none of them is empty.
+inline bool isDivision(int64_t size, int64_t blocks, bool equal) {
+  return equal ? size % blocks == 0 : (blocks - 1) * llvm::divideCeil(size, blocks) < static_cast<uint64_t>(size);
+}
+
+/// The attribute that names the dimension that a program, forward or reverse, is cut
+/// along, and the one that says that blocks add shares over it.
+inline constexpr llvm::StringLiteral kSplitAttr = "split", kSharesAttr = "split_shares";
 
 } // namespace fla::chunk
 
