@@ -45,7 +45,7 @@ void run(const std::string &model, const std::string &chip, const std::string &e
     return complain(name, "cannot parse");
   RecurrenceOp definition = *source->getOps<RecurrenceOp>().begin();
   interp::Sizes dims;
-  dims["K"] = dims["V"] = 32;
+  dims["K"] = 32, dims["V"] = 64;
   check::Case kind;
   kind.tokens = 40;
   auto problem = check::makeProblem(definition, kind, check::chooseDims(definition, dims), 3);

@@ -48,7 +48,8 @@ struct LayoutsOfChip : impl::LayoutsOfChipBase<LayoutsOfChip> {
     AssignLayoutsOptions layouts;
     layouts.lanes = found->lanes;
     layouts.warps = kThreads / found->lanes;
-    layouts.accumulator = accumulatorOf(*found, operandsOf(module), &getContext());
+    AtomTexts atom = atomOf(*found, operandsOf(module), &getContext());
+    layouts.accumulator = atom.accumulator, layouts.left = atom.left, layouts.right = atom.right;
     OpPassManager passes(ModuleOp::getOperationName());
     passes.addPass(createPadTiles());
     passes.addPass(createCSEPass());

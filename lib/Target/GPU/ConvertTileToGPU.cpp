@@ -31,6 +31,8 @@ static LLVM::LLVMFunctionType functionType(tile::KernelOp kernel) {
 }
 
 static LogicalResult lowerKernel(tile::KernelOp kernel, const Target &target, int64_t warps, Operands operands) {
+  if (auto own = kernel->getAttrOfType<IntegerAttr>("warps"))
+    warps = own.getInt();
   OpBuilder b(kernel);
   LLVM::LLVMFuncOp function;
   int64_t shared = 0;
@@ -116,15 +118,18 @@ struct ConvertTileToGPU : impl::ConvertTileToGPUBase<ConvertTileToGPU> {
 };
 } // namespace
 
-std::string accumulatorOf(const Chip &chip, StringRef multiply, MLIRContext *context) {
+AtomTexts atomOf(const Chip &chip, StringRef multiply, MLIRContext *context) {
   Builder b(context);
   Type type = multiply == "bf16" ? b.getBF16Type() : multiply == "f16" ? b.getF16Type() : Type(b.getF32Type());
   auto atom = createTarget(chip, context)->atom(type, multiply == "f32");
   if (!atom)
-    return "";
-  std::string text;
-  llvm::raw_string_ostream(text) << atom->m << "x" << atom->n << " " << tile::LayoutAttr::get(context, atom->c);
-  return text;
+    return {};
+  auto print = [&](const tile::LinearLayout &layout) {
+    std::string text;
+    llvm::raw_string_ostream(text) << layout.shape()[0] << "x" << layout.shape()[1] << " " << tile::LayoutAttr::get(context, layout);
+    return text;
+  };
+  return {print(atom->c), print(atom->a), print(atom->b)};
 }
 
 } // namespace fla::gpu

@@ -1,8 +1,10 @@
 //===- Dot.cpp - products of tiles ----------------------------------------===//
 //
-// Operands pass through shared memory in their storage type, both with the axis
-// that is summed over last, so that a thread reads neighbours along it at once.
-// What a thread reads and where the sums go is in the layouts of the atom alone.
+// A result is held as the accumulators of atoms, or as their transposes. An operand
+// whose registers are an atom's fragments is used where it is; others are read from
+// shared memory in their storage type: 8x8 matrices at once where the target loads
+// them, else neighbours along the sum. What a thread reads and where the sums go is
+// in the layouts of the atom alone.
 //
 //===----------------------------------------------------------------------===//
 #include "Lowering.h"
@@ -46,49 +48,225 @@ SharedTile Lowering::operand(Value value, Type element, bool transposed, tile::D
   return staged[key] = stage(list, held, element, transposed);
 }
 
-/// An atom's operand at (row, column) of a tile with the summed axis last; `swap` for B, whose layout is k x n.
-SmallVector<Value> Lowering::fragment(const SharedTile &from, const LinearLayout &atom, int64_t run, int64_t row, int64_t column,
-                                      ArrayRef<Value> thread, bool swap) {
-  int64_t size = from.elementBytes();
+//===----------------------------------------------------------------------===//
+// Operands of atoms
+//===----------------------------------------------------------------------===//
+
+/// One operand of a product of atoms. A fragment lies along the result with its axis
+/// `kept`, the tile with its axis `axis`; each along the sum with the other one.
+struct Lowering::Operand {
+  LinearLayout atom; ///< a fragment: m x k or k x n
+  int64_t kept = 0;  ///< 0 of a left operand, 1 of a right one
+  Type element;
+  Value value;
+  int64_t axis = 0;
+  // In registers, if they hold what the atoms take: the tile's register of each fragment's.
+  std::optional<LinearLayout> fragments;
+  SmallVector<int64_t> source;
+  // Else in shared memory.
+  SharedTile tile;
+  bool swapped = false; ///< the tile's axes are swapped there
+  Value start;          ///< byte where this thread's part begins, but for what `rows` needs
+  Value warpStart;      ///< the part of it that the warp adds
+
+  int64_t strideAlong(int64_t tileAxis) const { return tile.stride(swapped ? 1 - tileAxis : tileAxis) * tile.elementBytes(); }
+  int64_t strideKept() const { return strideAlong(axis); }
+  int64_t strideSummed() const { return strideAlong(1 - axis); }
+  /// Neighbours along the sum that registers hold next to each other.
+  int64_t run() const { return atom.contiguous(1 - kept); }
+};
+
+/// How all fragments of a result held as `held` (its axis `along`) lie in registers.
+static LinearLayout layoutOfFragments(ArrayRef<int64_t> shape, int64_t axis, const LinearLayout &atom, int64_t kept, const LinearLayout &held,
+                                      int64_t along) {
+  auto place = [&](int32_t onKept, int32_t onSummed) {
+    Coordinates at(2, 0);
+    at[axis] = onKept, at[1 - axis] = onSummed;
+    return at;
+  };
+  auto placeAll = [&](const tile::Bases &bases) {
+    tile::Bases placed;
+    for (const Coordinates &basis : bases)
+      placed.push_back(place(basis[kept], basis[1 - kept]));
+    return placed;
+  };
+  tile::Bases registers = placeAll(atom.registerBases()), warps;
+  for (const Coordinates &basis : held.registerBases())
+    if (basis[along] >= atom.shape()[kept])
+      registers.push_back(place(basis[along], 0));
+  for (int64_t step = atom.shape()[1 - kept]; step < shape[1 - axis]; step *= 2)
+    registers.push_back(place(0, step));
+  for (const Coordinates &basis : held.warpBases())
+    warps.push_back(place(basis[along], 0));
+  return LinearLayout(shape, registers, placeAll(atom.laneBases()), warps);
+}
+
+/// Whether a fragment is made of 8x8 matrices as the target loads them: rows along the kept axis.
+static bool isMadeOfMatrices(const LinearLayout &atom, int64_t kept) {
+  auto is = [&](const Coordinates &basis, int32_t onKept, int32_t onSummed) { return basis[kept] == onKept && basis[1 - kept] == onSummed; };
+  const tile::Bases &lanes = atom.laneBases(), &registers = atom.registerBases();
+  return lanes.size() == 5 && !registers.empty() && is(registers[0], 0, 1) && is(lanes[0], 0, 2) && is(lanes[1], 0, 4) && is(lanes[2], 1, 0) &&
+         is(lanes[3], 2, 0) && is(lanes[4], 4, 0);
+}
+
+Lowering::Operand Lowering::operandOf(tile::DotOp op, const Atom &atom, bool left, bool swapped) {
+  LinearLayout held = layout(op);
+  int64_t along = left == swapped ? 1 : 0; // the result's axis
+  Operand x;
+  x.atom = left ? atom.a : atom.b;
+  x.kept = left ? 0 : 1;
+  x.element = atom.element;
+  x.value = along == 0 ? op.getA() : op.getB();
+  x.axis = along == 0 ? (op.getTransposeA() ? 1 : 0) : (op.getTransposeB() ? 0 : 1);
+  tile::DotOp masked = along == 0 && !op.restrictsResult() && op.getPairs() != tile::Pairs::all ? op : tile::DotOp();
+  LinearLayout own = layout(x.value);
+  if (!masked && !copied.contains(x.value)) {
+    LinearLayout fragments = layoutOfFragments(own.shape(), x.axis, x.atom, x.kept, held, along);
+    tile::Conversion plan = tile::planConversion(own, fragments);
+    if (plan.kind == tile::ConversionKind::identity || plan.kind == tile::ConversionKind::registers) {
+      x.fragments = fragments;
+      x.source = plan.source;
+      return x;
+    }
+  }
+  auto it = copied.find(x.value);
+  if (!masked && it != copied.end() && it->second.element == x.element) {
+    x.tile = it->second;
+  } else {
+    // With loads of whole matrices either axis may come last: as registers neighbour.
+    bool either = target.loadsMatrices(x.element) && isMadeOfMatrices(x.atom, x.kept);
+    x.swapped = either ? own.contiguous(1) == 1 && own.contiguous(0) > 1 : x.axis == 1;
+    x.tile = operand(x.value, x.element, x.swapped, masked);
+  }
+  x.warpStart = arith::MulIOp::create(e.b, e.loc, warpPart(held, along), i32(x.strideKept()));
+  ArrayRef<Value> thread = threadPart(x.atom);
+  Value lanes = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, thread[x.kept], i32(x.strideKept())),
+                                      arith::MulIOp::create(e.b, e.loc, thread[1 - x.kept], i32(x.strideSummed())));
+  x.start = arith::AddIOp::create(e.b, e.loc, lanes, x.warpStart);
+  return x;
+}
+
+/// The fragment whose registers begin at `onKept` and `onSummed`, from the tile's registers.
+SmallVector<Value> Lowering::fragmentInRegisters(const Operand &x, int64_t onKept, int64_t onSummed) {
+  const LinearLayout &all = *x.fragments;
+  int64_t each = x.atom.numRegisters(), first = 0;
+  for (auto [bit, basis] : llvm::enumerate(all.registerBases()))
+    if (int64_t(1) << bit >= each && ((basis[x.axis] & onKept) || (basis[1 - x.axis] & onSummed)))
+      first |= int64_t(1) << bit;
+  ArrayRef<Value> list = registers(x.value);
+  int64_t run = x.run();
   SmallVector<Value> pieces;
-  for (int64_t r = 0; r < atom.numRegisters(); r += run) {
-    Coordinates at = atom.apply(r, 0, 0);
-    int64_t offset = ((row + at[swap ? 1 : 0]) * from.rowStride + column + at[swap ? 0 : 1]) * size;
-    Value address = shared.address(from, thread[0], offset);
-    Value piece = LLVM::LoadOp::create(e.b, e.loc, Emitter::vec(from.element, run), address, std::min<int64_t>(16, run * size));
+  for (int64_t r = 0; r < each; r += run) {
+    Type type = list[0].getType();
+    Value piece = run > 1 ? LLVM::UndefOp::create(e.b, e.loc, Emitter::vec(type, run)).getResult() : list[x.source[first + r]];
+    for (int64_t i = 0; i < run && run > 1; ++i)
+      piece = LLVM::InsertElementOp::create(e.b, e.loc, piece, list[x.source[first + r + i]], i32(i));
+    if (type != x.element)
+      piece = arith::TruncFOp::create(e.b, e.loc, Emitter::vec(x.element, run), piece);
     pieces.push_back(piece);
   }
   return pieces;
 }
 
-void Lowering::dotWithAtoms(tile::DotOp op, const Atom &atom) {
+/// The same from shared memory, in accesses of neighbours along the sum where they are neighbours there.
+SmallVector<Value> Lowering::fragmentInMemory(const Operand &x, int64_t onKept, int64_t onSummed) {
+  int64_t run = x.run(), size = x.tile.elementBytes();
+  bool together = x.strideSummed() == size;
+  SmallVector<Value> pieces;
+  for (int64_t r = 0; r < x.atom.numRegisters(); r += run) {
+    Coordinates at = x.atom.apply(r, 0, 0);
+    int64_t offset = (onKept + at[x.kept]) * x.strideKept() + (onSummed + at[1 - x.kept]) * x.strideSummed();
+    if (together || run == 1) {
+      Value address = shared.address(x.tile, x.start, offset);
+      pieces.push_back(LLVM::LoadOp::create(e.b, e.loc, Emitter::vec(x.element, run), address, std::min<int64_t>(16, run * size)));
+      continue;
+    }
+    Value piece = LLVM::UndefOp::create(e.b, e.loc, Emitter::vec(x.element, run));
+    for (int64_t i = 0; i < run; ++i) {
+      Value one = e.load(shared.address(x.tile, x.start, offset + i * x.strideSummed()), x.element, 1);
+      piece = LLVM::InsertElementOp::create(e.b, e.loc, piece, one, i32(i));
+    }
+    pieces.push_back(piece);
+  }
+  return pieces;
+}
+
+namespace {
+/// Where an 8x8 matrix of an operand lies, and which piece of which fragment it is.
+struct Matrix {
+  int64_t offset, fragment, piece;
+};
+} // namespace
+
+/// Fragments at several places along the result, in loads of up to four 8x8 matrices.
+void Lowering::loadFragments(const Operand &x, ArrayRef<int64_t> onKept, int64_t onSummed, MutableArrayRef<SmallVector<Value>> fragments) {
+  SmallVector<Matrix> matrices;
+  for (auto [i, place] : llvm::enumerate(onKept)) {
+    int64_t pieces = x.atom.numRegisters() / x.run();
+    fragments[i].assign(pieces, Value());
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      Coordinates at = x.atom.apply(piece * x.run(), 0, 0);
+      int64_t offset = (place + at[x.kept]) * x.strideKept() + (onSummed + at[1 - x.kept]) * x.strideSummed();
+      matrices.push_back({offset, static_cast<int64_t>(i), piece});
+    }
+  }
+  bool transposed = x.strideSummed() != x.tile.elementBytes();
+  Value row = arith::MulIOp::create(e.b, e.loc, arith::AndIOp::create(e.b, e.loc, lane, i32(7)), i32(transposed ? x.strideSummed() : x.strideKept()));
+  auto bit = [&](int64_t number) { return arith::AndIOp::create(e.b, e.loc, arith::ShRUIOp::create(e.b, e.loc, lane, i32(number)), i32(1)); };
+  for (size_t first = 0; first < matrices.size();) {
+    ArrayRef<Matrix> rest = ArrayRef(matrices).drop_front(first);
+    int64_t one = rest.size() > 1 ? rest[1].offset - rest[0].offset : 0, two = rest.size() > 3 ? rest[2].offset - rest[0].offset : 0;
+    int64_t count = rest.size() > 3 && rest[3].offset == rest[0].offset + one + two ? 4 : rest.size() > 1 ? 2 : 1;
+    Value at = arith::AddIOp::create(e.b, e.loc, row, x.warpStart);
+    if (count > 1)
+      at = arith::AddIOp::create(e.b, e.loc, at, arith::MulIOp::create(e.b, e.loc, bit(3), i32(one)));
+    if (count > 2)
+      at = arith::AddIOp::create(e.b, e.loc, at, arith::MulIOp::create(e.b, e.loc, bit(4), i32(two)));
+    auto loaded = target.loadMatrices(e, shared.address(x.tile, at, rest[0].offset), count, transposed);
+    for (int64_t i = 0; i < count; ++i)
+      fragments[rest[i].fragment][rest[i].piece] = LLVM::BitcastOp::create(e.b, e.loc, Emitter::vec(x.element, 2), loaded[i]);
+    first += count;
+  }
+}
+
+/// The fragments at all places along the result that a step of the sum needs.
+DenseMap<int64_t, SmallVector<Value>> Lowering::fragmentsAt(const Operand &x, ArrayRef<int64_t> onKept, int64_t onSummed) {
+  SmallVector<SmallVector<Value>> fragments(onKept.size());
+  if (!x.fragments && target.loadsMatrices(x.element) && isMadeOfMatrices(x.atom, x.kept))
+    loadFragments(x, onKept, onSummed, fragments);
+  else
+    for (auto [place, fragment] : llvm::zip_equal(onKept, fragments))
+      fragment = x.fragments ? fragmentInRegisters(x, place, onSummed) : fragmentInMemory(x, place, onSummed);
+  DenseMap<int64_t, SmallVector<Value>> byPlace;
+  for (auto [place, fragment] : llvm::zip_equal(onKept, fragments))
+    byPlace[place] = fragment;
+  return byPlace;
+}
+
+/// With `swapped` the atoms compute the transpose: their rows are the result's columns.
+void Lowering::dotWithAtoms(tile::DotOp op, const Atom &atom, bool swapped) {
   LinearLayout held = layout(op);
   bool masksResult = op.restrictsResult();
-  SharedTile a = operand(op.getA(), atom.element, op.getTransposeA(), masksResult ? tile::DotOp() : op);
-  SharedTile b = operand(op.getB(), atom.element, !op.getTransposeB(), {});
-  shared.beforeRead(a);
-  shared.beforeRead(b);
-  int64_t k = a.shape[1], size = a.elementBytes();
-  // Where this thread's part of an operand begins.
-  auto start = [&](const SharedTile &tile, const LinearLayout &layout, int64_t tileAxis, int64_t rowAxis) {
-    ArrayRef<Value> lanes = threadPart(layout);
-    Value row = arith::AddIOp::create(e.b, e.loc, lanes[rowAxis], warpPart(held, tileAxis));
-    Value offset = arith::MulIOp::create(e.b, e.loc, row, i32(tile.rowStride * size));
-    return arith::AddIOp::create(e.b, e.loc, offset, arith::MulIOp::create(e.b, e.loc, threadPart(layout)[1 - rowAxis], i32(size))).getResult();
-  };
-  Value startA = start(a, atom.a, 0, 0), startB = start(b, atom.b, 1, 1);
-  int64_t each = atom.c.numRegisters(), count = held.numRegisters();
+  Operand left = operandOf(op, atom, /*left=*/true, swapped), right = operandOf(op, atom, /*left=*/false, swapped);
+  for (const Operand *x : {&left, &right}) // when both are there: neither may take the other's place
+    if (!x->fragments)
+      shared.beforeRead(x->tile);
+  int64_t k = cast<RankedTensorType>(op.getA().getType()).getDimSize(op.getTransposeA() ? 0 : 1);
+  int64_t each = atom.c.numRegisters(), count = held.numRegisters(), rows = swapped ? 1 : 0;
+  SmallVector<int64_t> onRows, onColumns;
+  for (int64_t first = 0; first < count; first += each) {
+    Coordinates at = held.apply(first, 0, 0);
+    if (!llvm::is_contained(onRows, at[rows]))
+      onRows.push_back(at[rows]);
+    if (!llvm::is_contained(onColumns, at[1 - rows]))
+      onColumns.push_back(at[1 - rows]);
+  }
   Registers sums = op.getInit() ? Registers(registers(op.getInit())) : Registers(count, e.real(elementOf(op), 0.0));
   for (int64_t from = 0; from < k; from += atom.k) {
-    DenseMap<int64_t, SmallVector<Value>> as, bs;
+    auto as = fragmentsAt(left, onRows, from), bs = fragmentsAt(right, onColumns, from);
     for (int64_t first = 0; first < count; first += each) {
       Coordinates at = held.apply(first, 0, 0);
-      auto &x = as[at[0]], &y = bs[at[1]];
-      if (x.empty())
-        x = fragment(a, atom.a, atom.run(), at[0], from, startA, false);
-      if (y.empty())
-        y = fragment(b, atom.b, atom.b.contiguous(0), at[1], from, startB, true);
-      auto product = target.multiply(e, atom, as[at[0]], bs[at[1]], ArrayRef(sums).slice(first, each));
+      auto product = target.multiply(e, atom, as[at[rows]], bs[at[1 - rows]], ArrayRef(sums).slice(first, each));
       llvm::copy(product, sums.begin() + first);
     }
   }
@@ -149,11 +327,21 @@ void Lowering::dotByElement(tile::DotOp op) {
 }
 
 void Lowering::dot(tile::DotOp op) {
-  auto result = cast<RankedTensorType>(op.getType());
   int64_t k = cast<RankedTensorType>(op.getA().getType()).getDimSize(op.getTransposeA() ? 0 : 1);
   std::optional<Atom> atom = target.atom(operands.element, operands.exact);
-  bool fits = atom && result.getDimSize(0) >= atom->m && result.getDimSize(1) >= atom->n && k >= atom->k;
-  fits ? dotWithAtoms(op, *atom) : dotByElement(op);
+  LinearLayout held = layout(op);
+  // Whether the result is held as the atom's accumulators, or as their transposes.
+  auto isTiledBy = [&](const LinearLayout &one) {
+    bool fits = k >= atom->k && held.shape()[0] >= one.shape()[0] && held.shape()[1] >= one.shape()[1];
+    size_t bits = one.registerBases().size();
+    return fits && held.laneBases() == one.laneBases() && held.registerBases().size() >= bits &&
+           ArrayRef(held.registerBases()).take_front(bits) == ArrayRef(one.registerBases());
+  };
+  if (atom && isTiledBy(atom->c))
+    return dotWithAtoms(op, *atom, false);
+  if (atom && isTiledBy(atom->c.transpose({1, 0})))
+    return dotWithAtoms(op, *atom, true);
+  dotByElement(op);
 }
 
 } // namespace fla::gpu

@@ -97,11 +97,16 @@ private:
 
   // Products.
   void dot(tile::DotOp op);
-  void dotWithAtoms(tile::DotOp op, const Atom &atom);
+  void dotWithAtoms(tile::DotOp op, const Atom &atom, bool swapped);
   void dotByElement(tile::DotOp op);
   Value isVisible(tile::Pairs pairs, int64_t level, Value token, Value past);
   SharedTile operand(Value value, Type element, bool transposed, tile::DotOp masked);
-  SmallVector<Value> fragment(const SharedTile &from, const LinearLayout &atom, int64_t run, int64_t row, int64_t column, ArrayRef<Value> thread, bool swap);
+  struct Operand;
+  Operand operandOf(tile::DotOp op, const Atom &atom, bool left, bool swapped);
+  SmallVector<Value> fragmentInRegisters(const Operand &x, int64_t onKept, int64_t onSummed);
+  SmallVector<Value> fragmentInMemory(const Operand &x, int64_t onKept, int64_t onSummed);
+  void loadFragments(const Operand &x, ArrayRef<int64_t> onKept, int64_t onSummed, MutableArrayRef<SmallVector<Value>> fragments);
+  DenseMap<int64_t, SmallVector<Value>> fragmentsAt(const Operand &x, ArrayRef<int64_t> onKept, int64_t onSummed);
 
   // Along the tokens.
   void cumsum(tile::CumSumOp op);
@@ -131,6 +136,8 @@ private:
   DenseMap<Attribute, SmallVector<Value>> threadParts;
   /// Operands of products that are in shared memory already, by value, type, orientation and mask.
   DenseMap<std::tuple<Value, Type, int64_t>, SharedTile> staged;
+  /// Tiles that copies brought to shared memory as they are stored.
+  DenseMap<Value, SharedTile> copied;
   bool reuse = true;
 };
 

@@ -35,6 +35,11 @@ public:
   virtual Value shuffleXor(Emitter &e, Value x, int64_t mask) const = 0;
   /// The product that takes operands of this type (bf16, f16, or f32 for tf32 or exact f32), or none.
   virtual std::optional<Atom> atom(Type element, bool exact) const = 0;
+  /// Whether a warp loads 8x8 matrices of 16-bit elements at once.
+  virtual bool loadsMatrices(Type) const { return false; }
+  /// `count` (1, 2, 4) of them: lane l gives the address of row l % 8 of matrix l / 8, 8 neighbours, and
+  /// gets elements 2(l % 4) and 2(l % 4) + 1 of row l / 4 of each matrix, or of each transpose, as one i32.
+  virtual SmallVector<Value> loadMatrices(Emitter &, Value, int64_t, bool) const { llvm_unreachable("loadsMatrices is false"); }
   /// One product. Operands come as vectors of `run()` neighbours along k, `c` as single numbers.
   virtual SmallVector<Value> multiply(Emitter &e, const Atom &atom, ValueRange a, ValueRange b, ValueRange c) const = 0;
 };

@@ -49,6 +49,22 @@ public:
     return exact || !chip.tf32 ? std::nullopt : std::optional(tf32Atom(element));
   }
 
+  bool loadsMatrices(Type element) const override { return chip.ldmatrix && (element.isBF16() || element.isF16()); }
+
+  SmallVector<Value> loadMatrices(Emitter &e, Value address, int64_t count, bool transposed) const override {
+    Type i32 = e.b.getI32Type();
+    Type type = count == 1 ? i32 : Type(LLVM::LLVMStructType::getLiteral(e.b.getContext(), SmallVector<Type>(count, i32)));
+    Value loaded = NVVM::LdMatrixOp::create(e.b, e.loc, type, address, static_cast<uint32_t>(count),
+                                            transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row,
+                                            NVVM::LdStMatrixShapeAttr::get(e.b.getContext(), 8, 8), NVVM::LdStMatrixEltType::B16);
+    if (count == 1)
+      return {loaded};
+    SmallVector<Value> matrices;
+    for (int64_t i = 0; i < count; ++i)
+      matrices.push_back(LLVM::ExtractValueOp::create(e.b, e.loc, loaded, i));
+    return matrices;
+  }
+
   SmallVector<Value> multiply(Emitter &e, const Atom &atom, ValueRange a, ValueRange b, ValueRange c) const override {
     bool half = atom.element.isF16(), tf32 = atom.element.isF32();
     auto pack = [&](ValueRange pieces) {

@@ -46,8 +46,11 @@ void buildLayoutPasses(mlir::OpPassManager &pm, llvm::StringRef chip, llvm::Stri
 void buildTargetPasses(mlir::OpPassManager &pm, llvm::StringRef chip);
 /// Both on a copy of a module of `tile.kernel`s.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>> lowerToDeviceForm(mlir::ModuleOp module, llvm::StringRef chip);
-/// The accumulator of the chip's products as `fla-assign-layouts` takes it; empty if it has none.
-std::string accumulatorOf(const Chip &chip, llvm::StringRef multiply, mlir::MLIRContext *context);
+/// The layouts of the chip's products as `fla-assign-layouts` takes them; empty if it has none.
+struct AtomTexts {
+  std::string accumulator, left, right;
+};
+AtomTexts atomOf(const Chip &chip, llvm::StringRef multiply, mlir::MLIRContext *context);
 
 } // namespace fla::gpu
 

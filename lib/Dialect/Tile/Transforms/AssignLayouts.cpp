@@ -7,7 +7,7 @@
 //
 // For examples see test/Dialect/Tile/Transforms/assign-layouts.mlir.
 //===----------------------------------------------------------------------===//
-#include "fla/Dialect/Tile/IR/Tile.h"
+#include "AxisClasses.h"
 #include "fla/Dialect/Tile/Transforms/Passes.h"
 #include "mlir/AsmParser/AsmParser.h"
 
@@ -24,7 +24,8 @@ namespace {
 /// The layouts that a target has, by shape.
 struct Layouts {
   int64_t lanes, warps;
-  std::optional<LinearLayout> atom;
+  std::optional<LinearLayout> atom;        ///< one warp's accumulator, m x n
+  std::optional<LinearLayout> left, right; ///< and its operands, m x k and k x n
 
   /// What a tile of this shape is held as between operations.
   LinearLayout standard(ArrayRef<int64_t> shape) const {
@@ -35,6 +36,63 @@ struct Layouts {
     }
     // Tokens of elementwise matrix states are scanned far more often than they meet others.
     return shape.size() > 2 ? columns(shape) : LinearLayout::blocked(shape, 1, lanes, warps);
+  }
+
+  /// The axis of the accumulator along which a product's result is an operand of the
+  /// next product as it is, in the same registers: 0 (rows, of a left operand), 1
+  /// (columns, of a right one), or none.
+  std::optional<int64_t> chainAxis() const {
+    if (!atom || !left || !right)
+      return std::nullopt;
+    auto stays = [&](const LinearLayout &operand) {
+      SmallVector<int64_t> shape{std::max(atom->shape()[0], operand.shape()[0]), std::max(atom->shape()[1], operand.shape()[1])};
+      auto kind = planConversion(LinearLayout::tiled(shape, *atom, Bases()), LinearLayout::tiled(shape, operand, Bases())).kind;
+      return kind == ConversionKind::identity || kind == ConversionKind::registers;
+    };
+    return stays(*left) ? std::optional<int64_t>(0) : stays(*right) ? std::optional<int64_t>(1) : std::nullopt;
+  }
+
+  /// A tile whose `axis` is apart from all others: as accumulators are held, warps along
+  /// that axis alone, which is the accumulator's `chain` axis.
+  LinearLayout apart(ArrayRef<int64_t> shape, int64_t axis, int64_t chain) const {
+    LinearLayout oriented = axis == chain ? *atom : atom->transpose({1, 0});
+    if (shape.size() == 1) {
+      SmallVector<int64_t> matrix{shape[0], oriented.shape()[1]};
+      return apart(matrix, 0, chain).select({0}).withoutCopies();
+    }
+    if (shape[0] < oriented.shape()[0] || shape[1] < oriented.shape()[1])
+      return standard(shape);
+    return LinearLayout::tiled(shape, oriented, warpsAlong(shape.size(), axis, oriented.shape()[axis]));
+  }
+
+  /// What a matrix that is held apart is stored from: `run` neighbours of a row in a
+  /// thread, the same warps.
+  LinearLayout rows(ArrayRef<int64_t> shape, int64_t chain, int64_t run) const {
+    int64_t each = atom->shape()[chain];
+    Bases bits;
+    auto push = [&](int64_t axis, int64_t from, int64_t to) {
+      for (int64_t step = from; step < to; step *= 2)
+        bits.push_back(axis == 0 ? Coordinates{int32_t(step), 0} : Coordinates{0, int32_t(step)});
+    };
+    run = std::min(run, each);
+    push(1, 1, each);
+    push(0, 1, shape[0]);
+    push(1, each * warps, shape[1]);
+    int64_t inRun = llvm::Log2_64(run), inLanes = llvm::Log2_64(lanes);
+    Bases registers(bits.begin(), bits.begin() + inRun), held(bits.begin() + inRun, bits.begin() + std::min<int64_t>(bits.size(), inRun + inLanes));
+    registers.append(bits.begin() + std::min<int64_t>(bits.size(), inRun + inLanes), bits.end());
+    held.resize(inLanes, Coordinates{0, 0});
+    return LinearLayout(shape, registers, held, warpsAlong(2, 1, each));
+  }
+
+  Bases warpsAlong(int64_t rank, int64_t axis, int64_t step) const {
+    Bases bits;
+    for (int64_t warp = 1; warp < warps; warp *= 2) {
+      Coordinates basis(rank, 0);
+      basis[axis] = step * warp;
+      bits.push_back(basis);
+    }
+    return bits;
   }
 
   /// All of the first axis in each thread's registers, the rest over threads.
@@ -70,7 +128,7 @@ bool isAlongTokens(Operation *op) {
 
 class Assigner {
 public:
-  Assigner(const Layouts &layouts, MLIRContext *context) : layouts(layouts), builder(context) {}
+  Assigner(const Layouts &layouts, KernelOp kernel) : layouts(layouts), axes(kernel), builder(kernel.getContext()) {}
 
   LogicalResult run(KernelOp kernel) {
     auto wrong = kernel.walk([&](Operation *op) {
@@ -85,6 +143,7 @@ public:
     });
     if (wrong.wasInterrupted())
       return failure();
+    chooseWarps(kernel);
     block(kernel.getBody().front());
     return success();
   }
@@ -94,9 +153,25 @@ private:
     auto tensor = cast<RankedTensorType>(type);
     return RankedTensorType::get(tensor.getShape(), tensor.getElementType(), LayoutAttr::get(type.getContext(), layout));
   }
-  Type standard(Type type) {
-    auto tensor = dyn_cast<RankedTensorType>(type);
-    return tensor ? Type(with(tensor, layouts.standard(tensor.getShape()))) : type;
+  /// Warps share out an axis that is apart, if there are enough positions for most of them.
+  void chooseWarps(KernelOp kernel) {
+    chain = layouts.chainAxis();
+    if (!chain || !axes.chooseApart())
+      return chain.reset();
+    int64_t some = std::min(layouts.warps, axes.size() / layouts.atom->shape()[*chain]);
+    if (2 * some < layouts.warps)
+      return chain.reset();
+    layouts.warps = some;
+    kernel->setAttr("warps", builder.getI64IntegerAttr(some));
+  }
+
+  /// What a value is held as between operations.
+  Type standard(Value value) {
+    auto tensor = dyn_cast<RankedTensorType>(value.getType());
+    if (!tensor)
+      return value.getType();
+    std::optional<int64_t> axis = chain ? axes.apartAxis(value) : std::nullopt;
+    return with(tensor, axis ? layouts.apart(tensor.getShape(), *axis, *chain) : layouts.standard(tensor.getShape()));
   }
   /// What a scan carries from row to row: a row of the columns.
   Type carry(Type type, Type rows) {
@@ -122,7 +197,7 @@ private:
   }
   /// The result gets `type` and, for all its users, the standard layout.
   void convertResult(OpResult result, Type type) {
-    Type wanted = standard(result.getType());
+    Type wanted = standard(result);
     result.setType(type);
     if (type == wanted || result.use_empty())
       return;
@@ -157,32 +232,53 @@ private:
       if (isa<RankedTensorType>(reduce.getType()))
         convertResult(reduce->getResult(0), with(reduce.getType(), layoutOf(reduce.getValue().getType())->dropAxis(reduce.getAxis()).withoutCopies()));
     } else if (auto broadcast = dyn_cast<BroadcastOp>(op)) {
-      Type type = standard(broadcast.getType());
+      Type type = standard(broadcast.getResult());
       if (isa<RankedTensorType>(broadcast.getValue().getType()))
         convertOperand(broadcast.getValueMutable(), with(broadcast.getValue().getType(), layoutOf(type)->select(broadcast.getAxes()).withoutCopies()));
       broadcast.getResult().setType(cast<RankedTensorType>(type));
     } else if (auto loop = dyn_cast<scf::ForOp>(op)) {
       for (auto [arg, result] : llvm::zip_equal(loop.getRegionIterArgs(), loop.getResults()))
-        arg.setType(standard(arg.getType())), result.setType(standard(result.getType()));
+        arg.setType(standard(arg)), result.setType(standard(result));
       block(*loop.getBody());
     } else if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
       if (auto dense = dyn_cast<DenseElementsAttr>(constant.getValue())) {
-        auto type = cast<RankedTensorType>(standard(constant.getType()));
+        auto type = cast<RankedTensorType>(standard(constant.getResult()));
         constant.setValueAttr(dense.reshape(type));
         constant.getResult().setType(type);
       }
     } else {
       for (OpResult result : op->getResults())
-        result.setType(standard(result.getType()));
+        result.setType(standard(result));
+      if (auto store = dyn_cast<StoreOp>(op))
+        storeRows(store);
     }
   }
 
-  const Layouts &layouts;
+  /// Whole rows of the memory: accumulators whose rows are columns of the memory turn first.
+  void storeRows(StoreOp store) {
+    auto type = dyn_cast<RankedTensorType>(store.getValue().getType());
+    std::optional<int64_t> axis = chain ? axes.apartAxis(store.getValue()) : std::nullopt;
+    if (!axis || type.getRank() != 2 || *axis != 1 || type.getShape()[1] < layouts.atom->shape()[*chain] * layouts.warps)
+      return;
+    Type element = store.getBuffer().getType().getElementType();
+    int64_t run = 16 / std::max<int64_t>(1, element.getIntOrFloatBitWidth() / 8);
+    if (layoutOf(type)->contiguous(1) >= run)
+      return;
+    builder.setInsertionPoint(store);
+    Value value = store.getValue();
+    if (element.getIntOrFloatBitWidth() < type.getElementTypeBitWidth())
+      value = arith::TruncFOp::create(builder, store.getLoc(), type.clone(element), value);
+    store.getValueMutable().assign(convert(value, with(value.getType(), layouts.rows(type.getShape(), *chain, run))));
+  }
+
+  Layouts layouts;
+  AxisClasses axes;
+  std::optional<int64_t> chain; ///< the accumulator's axis that the axis apart lies along, if there is one
   OpBuilder builder;
 };
 
 /// `16x8 #tile.layout<...>`.
-std::optional<LinearLayout> parseAccumulator(StringRef text, MLIRContext *context) {
+std::optional<LinearLayout> parseAtom(StringRef text, MLIRContext *context) {
   auto [rows, rest] = text.split('x');
   auto [columns, attribute] = rest.split(' ');
   int64_t m, n;
@@ -198,17 +294,19 @@ struct AssignLayouts : fla::impl::AssignLayoutsBase<AssignLayouts> {
   using AssignLayoutsBase::AssignLayoutsBase;
 
   void runOnOperation() override {
-    Layouts layouts{lanes, warps, std::nullopt};
+    Layouts layouts{lanes, warps, std::nullopt, std::nullopt, std::nullopt};
     if (!llvm::isPowerOf2_64(lanes) || !llvm::isPowerOf2_64(warps)) {
       getOperation().emitError() << "expected lanes and warps that are powers of two, got " << lanes.getValue() << " and " << warps.getValue();
       return signalPassFailure();
     }
-    if (!accumulator.empty() && !(layouts.atom = parseAccumulator(accumulator, &getContext()))) {
-      getOperation().emitError() << "expected an accumulator as 16x8 #tile.layout<...>, got '" << accumulator << "'";
-      return signalPassFailure();
-    }
+    for (auto [text, into, name] : {std::tuple(&accumulator, &layouts.atom, "accumulator"), std::tuple(&left, &layouts.left, "left operand"),
+                                    std::tuple(&right, &layouts.right, "right operand")})
+      if (!text->empty() && !(*into = parseAtom(*text, &getContext()))) {
+        getOperation().emitError() << "expected the " << name << " as 16x8 #tile.layout<...>, got '" << *text << "'";
+        return signalPassFailure();
+      }
     for (auto kernel : getOperation().getOps<KernelOp>())
-      if (failed(Assigner(layouts, &getContext()).run(kernel)))
+      if (failed(Assigner(layouts, kernel).run(kernel)))
         return signalPassFailure();
   }
 };

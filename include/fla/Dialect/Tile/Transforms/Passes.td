@@ -36,7 +36,13 @@ def PadTiles : Pass<"fla-pad-tiles", "::mlir::ModuleOp"> {
 def AssignLayouts : Pass<"fla-assign-layouts", "::mlir::ModuleOp"> {
   let summary = "Says which thread holds which element of each tile";
   let description = [{
-    Matrices at least as large as the target's accumulator are held as accumulators
+    An axis of the carried states that no operation sums over or moves along (the
+    value's columns in most forward kernels) is shared out among the warps: tiles that
+    have it are held as accumulators whose rows, or columns, lie along it, whichever lets a
+    product's result be an operand of the next product in the registers where it is (a
+    query on the layouts of the atom). Such a kernel says how many `warps` it has.
+
+    Other matrices at least as large as the target's accumulator are held as accumulators
     are, whatever made them, so that elementwise work between products moves
     nothing; other matrices and vectors are held row by row, tiles of higher rank by
     columns. What runs along the tokens (running
@@ -49,7 +55,9 @@ def AssignLayouts : Pass<"fla-assign-layouts", "::mlir::ModuleOp"> {
   let options = [
     Option<"lanes", "lanes", "int64_t", "32", "threads of a warp">,
     Option<"warps", "warps", "int64_t", "8", "warps of a block">,
-    Option<"accumulator", "accumulator", "std::string", "", "layout of one warp's accumulator, as `16x8 #tile.layout<...>`; empty for none">];
+    Option<"accumulator", "accumulator", "std::string", "", "layout of one warp's accumulator, as `16x8 #tile.layout<...>`; empty for none">,
+    Option<"left", "left", "std::string", "", "layout of its left operand">,
+    Option<"right", "right", "std::string", "", "layout of its right operand">];
   let dependentDialects = ["::fla::tile::TileDialect"];
 }
 
