@@ -3,6 +3,7 @@
 
 #include "fla/Interpreter/Evaluate.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <map>
 #include <limits>
 
 using namespace mlir;
@@ -67,6 +68,10 @@ private:
         .Case([&](tile::ValidOp o) { return valid(o); })
         .Case([&](tile::LoadOp o) { return load(o); })
         .Case([&](tile::StoreOp o) { return store(o); })
+        .Case([&](tile::AllocOp) { return llvm::Error::success(); })
+        .Case([&](tile::CopyOp o) { return copy(o); })
+        .Case([&](tile::WaitOp) { return llvm::Error::success(); })
+        .Case([&](tile::ReadOp o) { return read(o); })
         .Default([](Operation *o) { return errorAt(o, "expected an operation that the kernel interpreter knows"); });
   }
 
@@ -168,21 +173,47 @@ private:
   }
 
   llvm::Error load(tile::LoadOp op) {
-    llvm::Expected<Access> a = access(op, op.getBuffer(), op.getChunk(), op.getType());
+    llvm::Expected<Number> value = fetch(op, op.getBuffer(), op.getChunk(), op.getType(), op.getAbsent());
+    return value ? env.set(op.getResult(), *value) : value.takeError();
+  }
+
+  llvm::Expected<Number> fetch(Operation *op, Value buffer, Value chunkIndex, Type type, const llvm::APFloat &absent) {
+    llvm::Expected<Access> a = access(op, buffer, chunkIndex, type);
     if (!a)
       return a.takeError();
-    llvm::Expected<Shape> shape = env.shape(op.getResult());
+    llvm::Expected<Shape> shape = shapeOf(type, noSizes);
     if (!shape)
       return shape.takeError();
-    Number value(*shape, a->buffer ? 0.0 : op.getAbsent().convertToDouble());
+    Number value(*shape, a->buffer ? 0.0 : absent.convertToDouble());
     if (!a->buffer && a->type.getKind() == BufferKind::token)
-      clearPastEnd(value, index(op.getChunk()));
+      clearPastEnd(value, index(chunkIndex));
     int64_t n = a->tile.count();
     for (int64_t row = 0; a->buffer && row < a->rows; ++row)
       for (int64_t i = 0; i < n; ++i)
         if (int64_t at = innerPosition(*a, i); at >= 0)
           value[row * n + i] = a->buffer->data[a->first + row * a->rowStride + at];
-    return env.set(op.getResult(), value);
+    return value;
+  }
+
+  // A copy arrives at once; stages are known by their room and number.
+  llvm::Error copy(tile::CopyOp op) {
+    auto room = op.getShared().getType();
+    auto type = RankedTensorType::get(room.getShape(), room.getElementType());
+    llvm::Expected<Number> value = fetch(op, op.getBuffer(), op.getChunk(), type, op.getAbsent());
+    if (!value)
+      return value.takeError();
+    int64_t stage = index(op.getStage());
+    if (stage < 0 || stage >= room.getStages())
+      return errorAt(op, "expected a stage below " + llvm::Twine(room.getStages()) + ", got " + llvm::Twine(stage));
+    stages[{op.getShared().getAsOpaquePointer(), stage}] = std::move(*value);
+    return llvm::Error::success();
+  }
+
+  llvm::Error read(tile::ReadOp op) {
+    auto it = stages.find({op.getShared().getAsOpaquePointer(), index(op.getStage())});
+    if (it == stages.end())
+      return errorAt(op, "expected a stage that a copy filled, got " + llvm::Twine(index(op.getStage())));
+    return env.set(op.getResult(), it->second);
   }
 
   // Rows past the end of the sequence are zero, whatever stands for the others.
@@ -215,6 +246,7 @@ private:
   Point point;
   int64_t chunk, blocks;
   Environment<double> env;
+  std::map<std::pair<void *, int64_t>, Number> stages;
 };
 
 } // namespace

@@ -53,6 +53,8 @@ struct LayoutsOfChip : impl::LayoutsOfChipBase<LayoutsOfChip> {
     OpPassManager passes(ModuleOp::getOperationName());
     passes.addPass(createPadTiles());
     passes.addPass(createCSEPass());
+    // Half of the memory is left to what passes between threads.
+    passes.addPass(createStageLoads({found->sharedBytes / 2, /*wide=*/operandsOf(module) == "tf32"}));
     passes.addPass(createAssignLayouts(layouts));
     passes.addPass(createCSEPass());
     if (failed(runPipeline(passes, module)))

@@ -101,12 +101,14 @@ static LinearLayout layoutOfFragments(ArrayRef<int64_t> shape, int64_t axis, con
   return LinearLayout(shape, registers, placeAll(atom.laneBases()), warps);
 }
 
-/// Whether a fragment is made of 8x8 matrices as the target loads them: rows along the kept axis.
-static bool isMadeOfMatrices(const LinearLayout &atom, int64_t kept) {
-  auto is = [&](const Coordinates &basis, int32_t onKept, int32_t onSummed) { return basis[kept] == onKept && basis[1 - kept] == onSummed; };
-  const tile::Bases &lanes = atom.laneBases(), &registers = atom.registerBases();
-  return lanes.size() == 5 && !registers.empty() && is(registers[0], 0, 1) && is(lanes[0], 0, 2) && is(lanes[1], 0, 4) && is(lanes[2], 1, 0) &&
-         is(lanes[3], 2, 0) && is(lanes[4], 4, 0);
+bool isMadeOfMatrices(const LinearLayout &layout, int64_t kept) {
+  auto is = [&](const Coordinates &basis, int32_t onKept, int32_t onOther) { return basis[kept] == onKept && basis[1 - kept] == onOther; };
+  const tile::Bases &lanes = layout.laneBases(), &registers = layout.registerBases();
+  if (layout.rank() != 2 || lanes.size() != 5 || registers.empty())
+    return false;
+  bool matrices = llvm::all_of(ArrayRef(registers).drop_front(), [](const Coordinates &basis) { return basis[0] % 8 == 0 && basis[1] % 8 == 0; });
+  return matrices && is(registers[0], 0, 1) && is(lanes[0], 0, 2) && is(lanes[1], 0, 4) && is(lanes[2], 1, 0) && is(lanes[3], 2, 0) &&
+         is(lanes[4], 4, 0);
 }
 
 Lowering::Operand Lowering::operandOf(tile::DotOp op, const Atom &atom, bool left, bool swapped) {
@@ -120,7 +122,7 @@ Lowering::Operand Lowering::operandOf(tile::DotOp op, const Atom &atom, bool lef
   x.axis = along == 0 ? (op.getTransposeA() ? 1 : 0) : (op.getTransposeB() ? 0 : 1);
   tile::DotOp masked = along == 0 && !op.restrictsResult() && op.getPairs() != tile::Pairs::all ? op : tile::DotOp();
   LinearLayout own = layout(x.value);
-  if (!masked && !copied.contains(x.value)) {
+  if (!masked && values.contains(x.value)) {
     LinearLayout fragments = layoutOfFragments(own.shape(), x.axis, x.atom, x.kept, held, along);
     tile::Conversion plan = tile::planConversion(own, fragments);
     if (plan.kind == tile::ConversionKind::identity || plan.kind == tile::ConversionKind::registers) {
@@ -191,42 +193,40 @@ SmallVector<Value> Lowering::fragmentInMemory(const Operand &x, int64_t onKept, 
   return pieces;
 }
 
-namespace {
-/// Where an 8x8 matrix of an operand lies, and which piece of which fragment it is.
-struct Matrix {
-  int64_t offset, fragment, piece;
-};
-} // namespace
-
-/// Fragments at several places along the result, in loads of up to four 8x8 matrices.
-void Lowering::loadFragments(const Operand &x, ArrayRef<int64_t> onKept, int64_t onSummed, MutableArrayRef<SmallVector<Value>> fragments) {
-  SmallVector<Matrix> matrices;
-  for (auto [i, place] : llvm::enumerate(onKept)) {
-    int64_t pieces = x.atom.numRegisters() / x.run();
-    fragments[i].assign(pieces, Value());
-    for (int64_t piece = 0; piece < pieces; ++piece) {
-      Coordinates at = x.atom.apply(piece * x.run(), 0, 0);
-      int64_t offset = (place + at[x.kept]) * x.strideKept() + (onSummed + at[1 - x.kept]) * x.strideSummed();
-      matrices.push_back({offset, static_cast<int64_t>(i), piece});
-    }
-  }
-  bool transposed = x.strideSummed() != x.tile.elementBytes();
-  Value row = arith::MulIOp::create(e.b, e.loc, arith::AndIOp::create(e.b, e.loc, lane, i32(7)), i32(transposed ? x.strideSummed() : x.strideKept()));
+/// 8x8 matrices at byte offsets from `start`, up to four at once, each one's two elements of this thread as an i32.
+SmallVector<Value> Lowering::loadMatrices(const SharedTile &from, Value start, int64_t rowStride, ArrayRef<int64_t> offsets, bool transposed) {
   auto bit = [&](int64_t number) { return arith::AndIOp::create(e.b, e.loc, arith::ShRUIOp::create(e.b, e.loc, lane, i32(number)), i32(1)); };
-  for (size_t first = 0; first < matrices.size();) {
-    ArrayRef<Matrix> rest = ArrayRef(matrices).drop_front(first);
-    int64_t one = rest.size() > 1 ? rest[1].offset - rest[0].offset : 0, two = rest.size() > 3 ? rest[2].offset - rest[0].offset : 0;
-    int64_t count = rest.size() > 3 && rest[3].offset == rest[0].offset + one + two ? 4 : rest.size() > 1 ? 2 : 1;
-    Value at = arith::AddIOp::create(e.b, e.loc, row, x.warpStart);
+  Value row = arith::MulIOp::create(e.b, e.loc, arith::AndIOp::create(e.b, e.loc, lane, i32(7)), i32(rowStride));
+  Value base = arith::AddIOp::create(e.b, e.loc, start, row);
+  SmallVector<Value> all;
+  while (!offsets.empty()) {
+    // Lanes 8-15 address the second matrix, 16-23 the third, 24-31 the fourth.
+    int64_t one = offsets.size() > 1 ? offsets[1] - offsets[0] : 0, two = offsets.size() > 3 ? offsets[2] - offsets[0] : 0;
+    int64_t count = offsets.size() > 3 && offsets[3] == offsets[0] + one + two ? 4 : offsets.size() > 1 ? 2 : 1;
+    Value at = base;
     if (count > 1)
       at = arith::AddIOp::create(e.b, e.loc, at, arith::MulIOp::create(e.b, e.loc, bit(3), i32(one)));
     if (count > 2)
       at = arith::AddIOp::create(e.b, e.loc, at, arith::MulIOp::create(e.b, e.loc, bit(4), i32(two)));
-    auto loaded = target.loadMatrices(e, shared.address(x.tile, at, rest[0].offset), count, transposed);
-    for (int64_t i = 0; i < count; ++i)
-      fragments[rest[i].fragment][rest[i].piece] = LLVM::BitcastOp::create(e.b, e.loc, Emitter::vec(x.element, 2), loaded[i]);
-    first += count;
+    all.append(target.loadMatrices(e, shared.address(from, at, offsets[0]), count, transposed));
+    offsets = offsets.drop_front(count);
   }
+  return all;
+}
+
+/// Fragments at several places along the result.
+void Lowering::loadFragments(const Operand &x, ArrayRef<int64_t> onKept, int64_t onSummed, MutableArrayRef<SmallVector<Value>> fragments) {
+  SmallVector<int64_t> offsets;
+  for (int64_t place : onKept)
+    for (int64_t r = 0; r < x.atom.numRegisters(); r += x.run()) {
+      Coordinates at = x.atom.apply(r, 0, 0);
+      offsets.push_back((place + at[x.kept]) * x.strideKept() + (onSummed + at[1 - x.kept]) * x.strideSummed());
+    }
+  bool transposed = x.strideSummed() != x.tile.elementBytes();
+  auto loaded = loadMatrices(x.tile, x.warpStart, transposed ? x.strideSummed() : x.strideKept(), offsets, transposed);
+  int64_t pieces = x.atom.numRegisters() / x.run();
+  for (auto [i, matrix] : llvm::enumerate(loaded))
+    fragments[i / pieces].push_back(LLVM::BitcastOp::create(e.b, e.loc, Emitter::vec(x.element, 2), matrix));
 }
 
 /// The fragments at all places along the result that a step of the sum needs.
@@ -326,22 +326,27 @@ void Lowering::dotByElement(tile::DotOp op) {
   define(op, list);
 }
 
-void Lowering::dot(tile::DotOp op) {
+/// Whether atoms compute a product (false) or its transpose (true), as its layout says; none: neither.
+std::optional<bool> Lowering::atomOrientation(tile::DotOp op) {
   int64_t k = cast<RankedTensorType>(op.getA().getType()).getDimSize(op.getTransposeA() ? 0 : 1);
   std::optional<Atom> atom = target.atom(operands.element, operands.exact);
+  if (!atom || k < atom->k)
+    return std::nullopt;
   LinearLayout held = layout(op);
-  // Whether the result is held as the atom's accumulators, or as their transposes.
   auto isTiledBy = [&](const LinearLayout &one) {
-    bool fits = k >= atom->k && held.shape()[0] >= one.shape()[0] && held.shape()[1] >= one.shape()[1];
+    bool fits = held.shape()[0] >= one.shape()[0] && held.shape()[1] >= one.shape()[1];
     size_t bits = one.registerBases().size();
     return fits && held.laneBases() == one.laneBases() && held.registerBases().size() >= bits &&
            ArrayRef(held.registerBases()).take_front(bits) == ArrayRef(one.registerBases());
   };
-  if (atom && isTiledBy(atom->c))
-    return dotWithAtoms(op, *atom, false);
-  if (atom && isTiledBy(atom->c.transpose({1, 0})))
-    return dotWithAtoms(op, *atom, true);
-  dotByElement(op);
+  if (isTiledBy(atom->c))
+    return false;
+  return isTiledBy(atom->c.transpose({1, 0})) ? std::optional(true) : std::nullopt;
+}
+
+void Lowering::dot(tile::DotOp op) {
+  std::optional<bool> swapped = atomOrientation(op);
+  swapped ? dotWithAtoms(op, *target.atom(operands.element, operands.exact), *swapped) : dotByElement(op);
 }
 
 } // namespace fla::gpu

@@ -134,6 +134,10 @@ LogicalResult Lowering::operation(Operation *op) {
       .Case([&](tile::ReshapeOp x) { return reshapeBox(x), success(); })
       .Case([&](tile::LoadOp x) { return load(x), success(); })
       .Case([&](tile::StoreOp x) { return store(x), success(); })
+      .Case([&](tile::AllocOp x) { return alloc(x), success(); })
+      .Case([&](tile::CopyOp x) { return copy(x), success(); })
+      .Case([&](tile::WaitOp x) { return wait(), success(); })
+      .Case([&](tile::ReadOp x) { return read(x), success(); })
       .Case([&](tile::ConvertLayoutOp x) {
         define(x, convert(registers(x.getValue()), elementOf(x), layout(x.getValue()), layout(x)));
         return success();

@@ -23,10 +23,23 @@ struct Position {
   Coordinates constant;
 };
 
+/// Whether a layout is made of 8x8 matrices as targets load them, whose rows lie along the axis `kept`.
+bool isMadeOfMatrices(const LinearLayout &layout, int64_t kept);
+
 /// How a kernel multiplies: the storage type of operands in shared memory.
 struct Operands {
   Type element;
   bool exact = false; ///< f32 operands keep all their bits
+};
+
+/// How a tile lies in a buffer: rows (of a token buffer) `rowStride` apart,
+/// inner axes with static strides.
+struct Access {
+  Value base, rowStride, limit;
+  SmallVector<int64_t> strides; ///< of each axis of the tile, 0 for the rows
+  SmallVector<Value> extents;   ///< of each axis, i32, where the tile reaches beyond the buffer; else null
+  int64_t whole = 0;            ///< neighbours along the last axis that end at its extent together
+  Type stored;
 };
 
 class Lowering {
@@ -68,7 +81,9 @@ private:
   Value launchArgument(int64_t number);
 
   // The caller's memory.
-  struct Access;
+  Value isPresent(Value buffer);
+  Value isAligned(const Access &a, int64_t bytes);
+  Value isWhole(const Access &a, const LinearLayout &layout);
   Access access(Value buffer, Value chunk, Type type);
   Value rowLimit(Value chunk);
   Value isInside(const Access &a, const LinearLayout &layout, int64_t reg);
@@ -76,6 +91,17 @@ private:
   void store(tile::StoreOp op);
   Registers loadRegisters(Access &a, const LinearLayout &layout, Type element, bool whole);
   void storeRegisters(Access &a, const LinearLayout &layout, ArrayRef<Value> list, bool whole);
+
+  // Copies to shared memory.
+  void alloc(tile::AllocOp op);
+  void copy(tile::CopyOp op);
+  void copyPieces(tile::CopyOp op, const Access &a, const SharedTile &to, int64_t bytes);
+  void copyElements(tile::CopyOp op, const Access &a, const SharedTile &to, Value present);
+  void wait();
+  void read(tile::ReadOp op);
+  SharedTile stageOf(Value room, Value stage);
+  bool isReadInPlace(tile::ReadOp op, OpOperand &use);
+  Registers readRegisters(const SharedTile &from, const LinearLayout &layout, Type element);
 
   // Tiles.
   void broadcast(tile::BroadcastOp op);
@@ -100,11 +126,13 @@ private:
   void dotWithAtoms(tile::DotOp op, const Atom &atom, bool swapped);
   void dotByElement(tile::DotOp op);
   Value isVisible(tile::Pairs pairs, int64_t level, Value token, Value past);
+  std::optional<bool> atomOrientation(tile::DotOp op);
   SharedTile operand(Value value, Type element, bool transposed, tile::DotOp masked);
   struct Operand;
   Operand operandOf(tile::DotOp op, const Atom &atom, bool left, bool swapped);
   SmallVector<Value> fragmentInRegisters(const Operand &x, int64_t onKept, int64_t onSummed);
   SmallVector<Value> fragmentInMemory(const Operand &x, int64_t onKept, int64_t onSummed);
+  SmallVector<Value> loadMatrices(const SharedTile &from, Value start, int64_t rowStride, ArrayRef<int64_t> offsets, bool transposed);
   void loadFragments(const Operand &x, ArrayRef<int64_t> onKept, int64_t onSummed, MutableArrayRef<SmallVector<Value>> fragments);
   DenseMap<int64_t, SmallVector<Value>> fragmentsAt(const Operand &x, ArrayRef<int64_t> onKept, int64_t onSummed);
 
@@ -136,6 +164,7 @@ private:
   DenseMap<Attribute, SmallVector<Value>> threadParts;
   /// Operands of products that are in shared memory already, by value, type, orientation and mask.
   DenseMap<std::tuple<Value, Type, int64_t>, SharedTile> staged;
+  DenseMap<Value, SharedTile> rooms; ///< of tile.alloc, all stages
   /// Tiles that copies brought to shared memory as they are stored.
   DenseMap<Value, SharedTile> copied;
   bool reuse = true;

@@ -1,9 +1,9 @@
 //===- Memory.cpp - loads and stores of the caller's buffers --------------===//
 //
-// Chunks that lie whole inside their sequence take a path without conditions. At
-// the end of a sequence rows past it are not touched: loads read the last row
-// instead and become zero, stores are left out. A tensor may begin at any of its
-// elements, so no access claims more than an element's alignment.
+// Chunks that lie whole inside their sequence take a path without conditions, in
+// wide accesses: a tensor may begin at any of its elements, so that its alignment is
+// looked at first. At the end of a sequence rows past it are not touched: loads read
+// the last row instead and become zero, stores are left out.
 //
 //===----------------------------------------------------------------------===//
 #include "Lowering.h"
@@ -11,16 +11,6 @@
 #include <numeric>
 
 namespace fla::gpu {
-
-/// How a tile lies in a buffer: rows (of a token buffer) `rowStride` apart,
-/// inner axes with static strides.
-struct Lowering::Access {
-  Value base, rowStride, limit;
-  SmallVector<int64_t> strides; ///< of each axis of the tile, 0 for the rows
-  SmallVector<Value> extents;   ///< of each axis, i32, where the tile reaches beyond the buffer; else null
-  int64_t whole = 0;            ///< neighbours along the last axis that end at its extent together
-  Type stored;
-};
 
 /// Rows of the chunk inside the sequence: min(numRows - chunk*C, C), at least 0.
 Value Lowering::rowLimit(Value chunk) {
@@ -38,7 +28,21 @@ void Lowering::valid(tile::ValidOp op) {
   define(op, list);
 }
 
-Lowering::Access Lowering::access(Value buffer, Value chunk, Type tileType) {
+/// Whether the caller gave a tensor for a buffer.
+Value Lowering::isPresent(Value buffer) {
+  Value address = LLVM::PtrToIntOp::create(e.b, e.loc, e.i64(), argument(buffer, 0));
+  return e.cmp(arith::CmpIPredicate::ne, address, e.index(0));
+}
+
+/// Whether everything that is `bytes` apart in the rows is a multiple of them in memory.
+Value Lowering::isAligned(const Access &a, int64_t bytes) {
+  Value address = LLVM::PtrToIntOp::create(e.b, e.loc, e.i64(), a.base);
+  if (a.rowStride)
+    address = arith::OrIOp::create(e.b, e.loc, address, e.mul(a.rowStride, Emitter::bytes(a.stored)));
+  return e.cmp(arith::CmpIPredicate::eq, arith::AndIOp::create(e.b, e.loc, address, e.index(bytes - 1)), e.index(0));
+}
+
+Access Lowering::access(Value buffer, Value chunk, Type tileType) {
   auto type = cast<tile::BufferType>(buffer.getType());
   bool token = type.getKind() == tile::BufferKind::token;
   Access a;
@@ -114,11 +118,13 @@ static int64_t runOf(const LinearLayout &layout, ArrayRef<int64_t> strides, Type
   if (strides.empty() || strides.back() != 1)
     return 1;
   int64_t run = std::min<int64_t>(layout.contiguous(layout.rank() - 1), 16 / Emitter::bytes(stored));
+  for (int64_t stride : strides.drop_back()) // inner axes begin at multiples of a run, too
+    run = std::gcd(run, stride);
   return std::gcd(run, whole);
 }
 
 Registers Lowering::loadRegisters(Access &a, const LinearLayout &held, Type element, bool whole) {
-  int64_t run = runOf(held, a.strides, a.stored, a.whole);
+  int64_t run = whole ? runOf(held, a.strides, a.stored, a.whole) : 1;
   Registers list;
   Value zero = e.real(element, 0.0);
   for (int64_t r = 0; r < held.numRegisters(); r += run) {
@@ -140,7 +146,7 @@ Registers Lowering::loadRegisters(Access &a, const LinearLayout &held, Type elem
       offset = e.add(offset, e.mul(arith::ExtUIOp::create(e.b, e.loc, e.i64(), near), a.rowStride));
     }
     Value loaded = e.load(e.at(a.base, offset, a.stored), a.stored, run);
-    cast<LLVM::LoadOp>(loaded.getDefiningOp()).setAlignment(Emitter::bytes(a.stored));
+    cast<LLVM::LoadOp>(loaded.getDefiningOp()).setAlignment(run * Emitter::bytes(a.stored));
     Value valid = row && !whole ? e.cmp(arith::CmpIPredicate::slt, row, a.limit) : Value();
     if (inside)
       valid = valid ? arith::AndIOp::create(e.b, e.loc, valid, inside).getResult() : inside;
@@ -155,7 +161,7 @@ Registers Lowering::loadRegisters(Access &a, const LinearLayout &held, Type elem
 }
 
 void Lowering::storeRegisters(Access &a, const LinearLayout &held, ArrayRef<Value> list, bool whole) {
-  int64_t run = runOf(held, a.strides, a.stored, a.whole);
+  int64_t run = whole ? runOf(held, a.strides, a.stored, a.whole) : 1;
   for (int64_t r = 0; r < held.numRegisters(); r += run) {
     Value inner = i32(0), row;
     for (int64_t axis = 0; axis < held.rank(); ++axis) {
@@ -175,7 +181,7 @@ void Lowering::storeRegisters(Access &a, const LinearLayout &held, ArrayRef<Valu
       Value offset = arith::ExtUIOp::create(e.b, e.loc, e.i64(), inner);
       if (row)
         offset = e.add(offset, e.mul(arith::ExtUIOp::create(e.b, e.loc, e.i64(), row), a.rowStride));
-      LLVM::StoreOp::create(e.b, e.loc, stored, e.at(a.base, offset, a.stored), Emitter::bytes(a.stored));
+      LLVM::StoreOp::create(e.b, e.loc, stored, e.at(a.base, offset, a.stored), run * Emitter::bytes(a.stored));
     };
     Value valid = isInside(a, held, r);
     if (row && !whole) {
@@ -186,8 +192,16 @@ void Lowering::storeRegisters(Access &a, const LinearLayout &held, ArrayRef<Valu
   }
 }
 
-static Value isPresent(Emitter &e, Value data) {
-  return e.cmp(arith::CmpIPredicate::ne, LLVM::PtrToIntOp::create(e.b, e.loc, e.i64(), data), e.index(0));
+/// Whether a whole chunk lies there in accesses as wide as the layout allows; null if that is certain.
+Value Lowering::isWhole(const Access &a, const LinearLayout &held) {
+  Value whole;
+  if (a.rowStride)
+    whole = e.cmp(arith::CmpIPredicate::eq, a.limit, i32(kernel.getChunk()));
+  int64_t bytes = runOf(held, a.strides, a.stored, a.whole) * Emitter::bytes(a.stored);
+  if (bytes == Emitter::bytes(a.stored))
+    return whole;
+  Value aligned = isAligned(a, bytes);
+  return whole ? arith::AndIOp::create(e.b, e.loc, whole, aligned).getResult() : aligned;
 }
 
 void Lowering::load(tile::LoadOp op) {
@@ -196,6 +210,7 @@ void Lowering::load(tile::LoadOp op) {
   LinearLayout held = tensor ? layout(op) : LinearLayout();
   int64_t count = tensor ? held.numRegisters() : 1;
   SmallVector<Type> types(count, element);
+  bool tokens = op.getBuffer().getType().getKind() == tile::BufferKind::token;
   auto read = [&](bool whole, Access &a) {
     if (tensor)
       return loadRegisters(a, held, element, whole);
@@ -206,13 +221,17 @@ void Lowering::load(tile::LoadOp op) {
     return Registers{x};
   };
   auto yield = [&](ValueRange list) { scf::YieldOp::create(e.b, e.loc, list); };
+  // A chunk without rows has nothing to read.
+  Value readable = isPresent(op.getBuffer());
+  if (op.getChunk())
+    readable = arith::AndIOp::create(e.b, e.loc, readable, e.cmp(arith::CmpIPredicate::sgt, rowLimit(op.getChunk()), i32(0)));
   auto present = scf::IfOp::create(
-      e.b, e.loc, isPresent(e, argument(op.getBuffer(), 0)),
+      e.b, e.loc, readable,
       [&](OpBuilder &, Location) {
         Access a = access(op.getBuffer(), op.getChunk(), type);
-        if (!a.rowStride || !tensor)
+        Value whole = tensor ? isWhole(a, held) : Value();
+        if (!whole)
           return yield(read(true, a));
-        Value whole = e.cmp(arith::CmpIPredicate::eq, a.limit, i32(kernel.getChunk()));
         auto both = scf::IfOp::create(
             e.b, e.loc, whole, [&](OpBuilder &, Location) { yield(read(true, a)); }, [&](OpBuilder &, Location) { yield(read(false, a)); });
         yield(both.getResults());
@@ -220,7 +239,7 @@ void Lowering::load(tile::LoadOp op) {
       [&](OpBuilder &, Location) {
         Registers list(count, e.real(element, op.getAbsent().convertToDouble()));
         // Rows past the end are zero, whatever stands for an absent buffer.
-        if (tensor && op.getBuffer().getType().getKind() == tile::BufferKind::token && !op.getAbsent().isZero()) {
+        if (tensor && tokens && !op.getAbsent().isZero()) {
           Value limit = rowLimit(op.getChunk());
           for (int64_t r = 0; r < count; ++r)
             list[r] = e.select(e.cmp(arith::CmpIPredicate::slt, coordinate(held, r, 0), limit), list[r], e.real(element, 0.0));
@@ -233,7 +252,7 @@ void Lowering::load(tile::LoadOp op) {
 void Lowering::store(tile::StoreOp op) {
   Value value = op.getValue();
   auto tensor = dyn_cast<RankedTensorType>(value.getType());
-  e.when(isPresent(e, argument(op.getBuffer(), 0)), [&] {
+  e.when(isPresent(op.getBuffer()), [&] {
     Access a = access(op.getBuffer(), op.getChunk(), value.getType());
     if (!tensor) {
       Value x = scalar(value);
@@ -242,9 +261,9 @@ void Lowering::store(tile::StoreOp op) {
       return e.when(e.cmp(arith::CmpIPredicate::eq, thread, i32(0)), [&] { LLVM::StoreOp::create(e.b, e.loc, x, a.base, Emitter::bytes(a.stored)); });
     }
     LinearLayout held = layout(value);
-    if (!a.rowStride)
+    Value whole = isWhole(a, held);
+    if (!whole)
       return storeRegisters(a, held, registers(value), true);
-    Value whole = e.cmp(arith::CmpIPredicate::eq, a.limit, i32(kernel.getChunk()));
     e.when(whole, [&] { storeRegisters(a, held, registers(value), true); }, [&] { storeRegisters(a, held, registers(value), false); });
   });
 }

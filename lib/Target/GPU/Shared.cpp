@@ -45,6 +45,11 @@ void Shared::beforeWrite() {
   writes = true;
 }
 
+void Shared::beforeCopy() {
+  if (reads)
+    barrier();
+}
+
 void Shared::beforeRead(const SharedTile &tile) {
   if (writes)
     barrier();

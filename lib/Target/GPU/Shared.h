@@ -34,6 +34,10 @@ public:
   SharedTile allocate(ArrayRef<int64_t> shape, Type element, int64_t padding);
   void beforeWrite();
   void beforeRead(const SharedTile &tile);
+  /// Before a copy starts that a later `synchronize` waits for.
+  void beforeCopy();
+  /// A barrier here, after which all may be read and written.
+  void synchronize() { barrier(); }
   void enterLoop();
   void leaveLoop();
   /// The address of byte `offset` (i32) of a tile, plus a constant.

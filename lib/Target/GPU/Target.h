@@ -40,6 +40,12 @@ public:
   /// `count` (1, 2, 4) of them: lane l gives the address of row l % 8 of matrix l / 8, 8 neighbours, and
   /// gets elements 2(l % 4) and 2(l % 4) + 1 of row l / 4 of each matrix, or of each transpose, as one i32.
   virtual SmallVector<Value> loadMatrices(Emitter &, Value, int64_t, bool) const { llvm_unreachable("loadsMatrices is false"); }
+  /// Whether copies from global to shared memory pass the registers by.
+  virtual bool copiesAsync() const { return false; }
+  /// Starts one of 4, 8 or 16 `bytes`, both addresses multiples of that; zeros where `inside` is false.
+  virtual void copyAsync(Emitter &, Value /*to*/, Value /*from*/, int64_t, Value /*inside*/) const { llvm_unreachable("copiesAsync is false"); }
+  /// Waits for all copies that this thread started.
+  virtual void waitForCopies(Emitter &) const {}
   /// One product. Operands come as vectors of `run()` neighbours along k, `c` as single numbers.
   virtual SmallVector<Value> multiply(Emitter &e, const Atom &atom, ValueRange a, ValueRange b, ValueRange c) const = 0;
 };

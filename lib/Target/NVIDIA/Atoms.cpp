@@ -65,6 +65,23 @@ public:
     return matrices;
   }
 
+  bool copiesAsync() const override { return chip.asyncCopy; }
+
+  void copyAsync(Emitter &e, Value to, Value from, int64_t bytes, Value inside) const override {
+    Value size;
+    if (inside) {
+      auto i32 = [&](int64_t value) { return arith::ConstantOp::create(e.b, e.loc, e.b.getI32IntegerAttr(value)); };
+      size = arith::SelectOp::create(e.b, e.loc, inside, i32(bytes), i32(0));
+    }
+    auto through = bytes == 16 ? NVVM::LoadCacheModifierKind::CG : NVVM::LoadCacheModifierKind::CA;
+    NVVM::CpAsyncOp::create(e.b, e.loc, to, from, static_cast<uint32_t>(bytes), through, size);
+  }
+
+  void waitForCopies(Emitter &e) const override {
+    NVVM::CpAsyncCommitGroupOp::create(e.b, e.loc);
+    NVVM::CpAsyncWaitGroupOp::create(e.b, e.loc, 0);
+  }
+
   SmallVector<Value> multiply(Emitter &e, const Atom &atom, ValueRange a, ValueRange b, ValueRange c) const override {
     bool half = atom.element.isF16(), tf32 = atom.element.isF32();
     auto pack = [&](ValueRange pieces) {

@@ -53,3 +53,25 @@ void BufferType::print(AsmPrinter &printer) const {
     printer << size << "x";
   printer << getElementType() << ">";
 }
+
+Type SharedType::parse(AsmParser &parser) {
+  int64_t stages;
+  SmallVector<int64_t> shape;
+  Type element;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseLess() || parser.parseInteger(stages) || parser.parseComma() || parser.parseDimensionList(shape, /*allowDynamic=*/false) ||
+      parser.parseType(element) || parser.parseGreater())
+    return {};
+  if (stages < 1) {
+    parser.emitError(loc) << "expected at least one stage, got " << stages;
+    return {};
+  }
+  return SharedType::get(parser.getContext(), stages, shape, element);
+}
+
+void SharedType::print(AsmPrinter &printer) const {
+  printer << "<" << getStages() << ", ";
+  for (int64_t size : getShape())
+    printer << size << "x";
+  printer << getElementType() << ">";
+}

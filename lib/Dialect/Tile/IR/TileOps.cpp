@@ -107,6 +107,19 @@ static LogicalResult verifyAccess(Operation *op, BufferType buffer, Value chunk,
 LogicalResult LoadOp::verify() { return verifyAccess(*this, getBuffer().getType(), getChunk(), getType()); }
 LogicalResult StoreOp::verify() { return verifyAccess(*this, getBuffer().getType(), getChunk(), getValue().getType()); }
 
+LogicalResult CopyOp::verify() {
+  SharedType room = getShared().getType();
+  if (room.getElementType() != getBuffer().getType().getElementType())
+    return emitOpError() << "expected room for elements of " << getBuffer().getType() << ", got " << room << " (C4)";
+  return verifyAccess(*this, getBuffer().getType(), getChunk(), RankedTensorType::get(room.getShape(), room.getElementType()));
+}
+
+LogicalResult ReadOp::verify() {
+  if (shapeOf(getType()) != getShared().getType().getShape())
+    return emitOpError() << "expected a tile of the shape of " << getShared().getType() << ", got " << getType() << " (C1)";
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Tiles
 //===----------------------------------------------------------------------===//

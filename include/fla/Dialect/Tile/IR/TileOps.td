@@ -45,6 +45,17 @@ def Tile_BufferType : TypeDef<Tile_Dialect, "Buffer"> {
   let hasCustomAssemblyFormat = 1;
 }
 
+def Tile_SharedType : TypeDef<Tile_Dialect, "Shared"> {
+  let mnemonic = "shared";
+  let summary = "Room for tiles that all threads of a block see";
+  let description = [{
+    `!tile.shared<2, 64x128xbf16>` holds two tiles of 64 x 128 numbers, one a stage,
+    in the type that the caller stores them in.
+  }];
+  let parameters = (ins "int64_t":$stages, ArrayRefParameter<"int64_t">:$shape, "::mlir::Type":$elementType);
+  let hasCustomAssemblyFormat = 1;
+}
+
 def Tile_LayoutAttr : AttrDef<Tile_Dialect, "Layout", [DeclareAttrInterfaceMethods<VerifiableTensorEncoding>]> {
   let mnemonic = "layout";
   let summary = "Which thread holds which element of a tile";
@@ -149,6 +160,42 @@ def Tile_StoreOp : Tile_Op<"store", [MemoryEffects<[MemWrite]>]> {
   }];
   let arguments = (ins Tile_Value:$value, Tile_BufferType:$buffer, Optional<Index>:$chunk);
   let assemblyFormat = "$value `,` $buffer (`[` $chunk^ `]`)? attr-dict `:` type($value) `,` type($buffer)";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Copies ahead of time
+//===----------------------------------------------------------------------===//
+
+def Tile_AllocOp : Tile_Op<"alloc", [MemoryEffects<[MemAlloc]>]> {
+  let summary = "Room for the stages of a copied tile, until the kernel ends";
+  let results = (outs Tile_SharedType:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+}
+def Tile_CopyOp : Tile_Op<"copy", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "Starts to copy a tile of a buffer into a stage";
+  let description = [{
+    What `tile.load` would give, as it is stored, arrives in the stage some time before
+    the next `tile.wait` is done; until then nobody may read the stage, and nobody may
+    still read what it held before.
+
+    Constraints: those of `tile.load`, with the shape of a stage for that of a result,
+    and (C4) the room's element type is the buffer's.
+  }];
+  let arguments = (ins Tile_BufferType:$buffer, Optional<Index>:$chunk, Tile_SharedType:$shared, Index:$stage, DefaultValuedAttr<F64Attr, "0.0">:$absent);
+  let assemblyFormat = "$buffer (`[` $chunk^ `]`)? `,` $shared `[` $stage `]` attr-dict `:` type($buffer) `,` type($shared)";
+  let hasVerifier = 1;
+}
+def Tile_WaitOp : Tile_Op<"wait", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "Waits until all copies that were started have arrived, and for all threads";
+  let assemblyFormat = "attr-dict";
+}
+def Tile_ReadOp : Tile_Op<"read", [MemoryEffects<[MemRead]>]> {
+  let summary = "The tile that a stage holds, in the compute type";
+  let description = [{ Constraints: (C1) the result has the shape of a stage. }];
+  let arguments = (ins Tile_SharedType:$shared, Index:$stage);
+  let results = (outs Tile_Tensor:$result);
+  let assemblyFormat = "$shared `[` $stage `]` attr-dict `:` type($shared) `->` type($result)";
   let hasVerifier = 1;
 }
 

@@ -33,6 +33,24 @@ def PadTiles : Pass<"fla-pad-tiles", "::mlir::ModuleOp"> {
   let dependentDialects = ["::fla::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def StageLoads : Pass<"fla-stage-loads", "::mlir::ModuleOp"> {
+  let summary = "Loads begin a chunk ahead";
+  let description = [{
+    In a loop over chunks, tiles of the caller's memory are copied to memory that the
+    threads of a block share while the chunk before is worked on (`tile.copy`, two
+    stages, one `tile.wait` a chunk); products then read their operands there, and what
+    else reads them, reads registers from there. Numbers of tokens, too small to be copied,
+    are loaded a chunk ahead and carried. Kernels over chunks copy what products alone
+    read. As long as there is room; f32 matrices only where products take them as they
+    are stored (`wide`).
+    Example: test/Dialect/Tile/Transforms/stage-loads.mlir.
+  }];
+  let options = [
+    Option<"bytes", "bytes", "int64_t", "65536", "room for copies in a block">,
+    Option<"wide", "wide", "bool", "false", "copy f32 matrices, too">];
+  let dependentDialects = ["::fla::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];
+}
+
 def AssignLayouts : Pass<"fla-assign-layouts", "::mlir::ModuleOp"> {
   let summary = "Says which thread holds which element of each tile";
   let description = [{

@@ -1,0 +1,208 @@
+//===- StageLoads.cpp - loads begin a chunk ahead -------------------------===//
+//
+//   scf.for %c { %k = tile.load %K[%c] ; ... %k ... }
+//   ==> %room = tile.alloc : !tile.shared<2, 64x128xbf16>
+//       tile.copy %K[0], %room[0]
+//       scf.for %c {
+//         tile.wait
+//         tile.copy %K[%c + 1], %room[(%c + 1) % 2]
+//         %k = tile.read %room[%c % 2] ; ... %k ...
+//       }
+//       tile.wait
+//
+// For examples see test/Dialect/Tile/Transforms/stage-loads.mlir.
+//===----------------------------------------------------------------------===//
+#include "fla/Dialect/Tile/IR/Tile.h"
+#include "fla/Dialect/Tile/Transforms/Passes.h"
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/IR/PatternMatch.h"
+
+using namespace mlir;
+using namespace fla::tile;
+
+namespace fla {
+#define GEN_PASS_DEF_STAGELOADS
+#include "fla/Dialect/Tile/Transforms/Passes.h.inc"
+} // namespace fla
+
+namespace {
+
+constexpr int64_t kStages = 2;
+
+/// What a stage of a load's tile takes, rows padded so that columns spread over banks.
+int64_t bytesOf(LoadOp load) {
+  auto type = cast<RankedTensorType>(load.getType());
+  int64_t size = load.getBuffer().getType().getElementType().getIntOrFloatBitWidth() / 8, rows = 1;
+  for (int64_t axis : type.getShape().drop_back())
+    rows *= axis;
+  return rows * (type.getShape().back() * size + 16);
+}
+
+class Stager {
+public:
+  Stager(KernelOp kernel, int64_t bytes, bool wide) : kernel(kernel), left(bytes), wide(wide), rewriter(kernel.getContext()) {}
+
+  void run() {
+    for (auto loop : llvm::make_early_inc_range(kernel.getBody().front().getOps<scf::ForOp>()))
+      stageLoop(loop);
+    if (kernel.getOverChunks())
+      stageOnce();
+  }
+
+private:
+  /// Rows or whole chunks of the caller's memory that neighbour there, of 16 bytes at least.
+  bool isWorthCopying(LoadOp load) {
+    auto type = dyn_cast<RankedTensorType>(load.getType());
+    BufferType buffer = load.getBuffer().getType();
+    bool chunked = buffer.getKind() == BufferKind::token || buffer.getKind() == BufferKind::saved;
+    bool written = kernel.getOutputs()[cast<BlockArgument>(load.getBuffer()).getArgNumber()];
+    unsigned bits = buffer.getElementType().getIntOrFloatBitWidth();
+    if (!type || !chunked || written || bits > 32 || (bits == 32 && type.getRank() > 1 && !wide))
+      return false;
+    bool inRows = type.getRank() == 2 || (type.getRank() == 1 && buffer.getKind() == BufferKind::saved);
+    return inRows && type.getShape().back() * bits / 8 >= 16;
+  }
+
+  bool takeRoom(int64_t bytes) {
+    if (bytes > left)
+      return false;
+    left -= bytes;
+    return true;
+  }
+
+  Value number(int64_t value) { return arith::ConstantIndexOp::create(rewriter, loc, value); }
+  Value alloc(LoadOp load, int64_t stages) {
+    auto type = cast<RankedTensorType>(load.getType());
+    return AllocOp::create(rewriter, loc,
+                           SharedType::get(rewriter.getContext(), stages, type.getShape(), load.getBuffer().getType().getElementType()));
+  }
+  void copy(LoadOp load, Value chunk, Value room, Value stage) {
+    CopyOp::create(rewriter, load.getLoc(), load.getBuffer(), chunk, room, stage, load.getAbsentAttr());
+  }
+  Value stageOf(Value chunk) { return arith::RemUIOp::create(rewriter, loc, chunk, number(kStages)); }
+
+  /// The chunk after this one, or the last.
+  Value next(scf::ForOp loop) {
+    Value after = arith::AddIOp::create(rewriter, loc, loop.getInductionVar(), number(1));
+    return arith::MinSIOp::create(rewriter, loc, after, arith::SubIOp::create(rewriter, loc, loop.getUpperBound(), number(1)));
+  }
+
+  void stageLoop(scf::ForOp loop) {
+    SmallVector<LoadOp> tiles, rows;
+    if (!matchPattern(loop.getStep(), m_One()))
+      return;
+    for (LoadOp load : loop.getBody()->getOps<LoadOp>()) {
+      if (load.getChunk() != loop.getInductionVar())
+        continue;
+      if (isWorthCopying(load) && takeRoom(kStages * bytesOf(load)))
+        tiles.push_back(load);
+      else if (auto type = dyn_cast<RankedTensorType>(load.getType()); !type || type.getRank() == 1)
+        rows.push_back(load);
+    }
+    loc = loop.getLoc();
+    copyAhead(loop, tiles);
+    loadAhead(loop, rows);
+  }
+
+  void copyAhead(scf::ForOp loop, ArrayRef<LoadOp> loads) {
+    if (loads.empty())
+      return;
+    rewriter.setInsertionPoint(loop);
+    SmallVector<Value> rooms;
+    for (LoadOp load : loads)
+      rooms.push_back(alloc(load, kStages));
+    for (auto [load, room] : llvm::zip(loads, rooms))
+      copy(load, loop.getLowerBound(), room, stageOf(loop.getLowerBound()));
+    rewriter.setInsertionPointToStart(loop.getBody());
+    WaitOp::create(rewriter, loc);
+    Value following = next(loop), into = stageOf(arith::AddIOp::create(rewriter, loc, loop.getInductionVar(), number(1)));
+    Value current = stageOf(loop.getInductionVar());
+    for (auto [load, room] : llvm::zip(loads, rooms))
+      copy(load, following, room, into);
+    for (auto [i, room] : llvm::enumerate(rooms)) {
+      LoadOp load = loads[i];
+      rewriter.setInsertionPoint(load);
+      rewriter.replaceOpWithNewOp<ReadOp>(load, load.getType(), room, current);
+    }
+    // What is still under way may not meet what comes after.
+    rewriter.setInsertionPointAfter(loop);
+    WaitOp::create(rewriter, loc);
+  }
+
+  /// Numbers of a chunk's tokens: loaded into registers while the chunk before is worked on.
+  void loadAhead(scf::ForOp loop, ArrayRef<LoadOp> loads) {
+    if (loads.empty())
+      return;
+    auto loadAt = [&](LoadOp load, Value chunk) -> Value {
+      auto copy = cast<LoadOp>(rewriter.clone(*load));
+      copy.getChunkMutable().assign(chunk);
+      return copy.getResult();
+    };
+    rewriter.setInsertionPoint(loop);
+    SmallVector<Value> first, following;
+    for (LoadOp load : loads)
+      first.push_back(loadAt(load, loop.getLowerBound()));
+    Operation *start = &loop.getBody()->front();
+    for (Operation &op : *loop.getBody()) // after the copies, which take longer
+      if (isa<CopyOp>(op))
+        start = op.getNextNode();
+    rewriter.setInsertionPoint(start);
+    Value chunk = next(loop);
+    for (LoadOp load : loads)
+      following.push_back(loadAt(load, chunk));
+    auto yields = [&](OpBuilder &, Location, ArrayRef<BlockArgument>) { return following; };
+    auto replaced = cast<scf::ForOp>(*loop.replaceWithAdditionalYields(rewriter, first, /*replaceInitOperandUsesInLoop=*/false, yields));
+    auto carried = replaced.getRegionIterArgs().take_back(loads.size());
+    for (auto [load, now] : llvm::zip(loads, carried))
+      rewriter.replaceOp(load, now);
+  }
+
+  /// A kernel over chunks copies what products alone read, all before the first of them.
+  void stageOnce() {
+    SmallVector<std::pair<LoadOp, Value>> staged;
+    Block &body = kernel.getBody().front();
+    Operation *first = nullptr;
+    for (LoadOp load : body.getOps<LoadOp>()) {
+      bool read = !load->use_empty() && llvm::all_of(load->getUses(), [](OpOperand &use) {
+        auto dot = dyn_cast<DotOp>(use.getOwner());
+        return dot && use.getOperandNumber() < 2 && (dot.getPairs() == Pairs::all || dot.restrictsResult());
+      });
+      if (!read || !isWorthCopying(load) || cast<RankedTensorType>(load.getType()).getRank() != 2 || !takeRoom(bytesOf(load)))
+        continue;
+      loc = load.getLoc();
+      rewriter.setInsertionPoint(load);
+      Value room = alloc(load, 1);
+      copy(load, load.getChunk(), room, number(0));
+      staged.push_back({load, room});
+      for (Operation *user : load->getUsers()) {
+        Operation *here = body.findAncestorOpInBlock(*user);
+        first = !first || here->isBeforeInBlock(first) ? here : first;
+      }
+    }
+    if (staged.empty())
+      return;
+    rewriter.setInsertionPoint(first);
+    WaitOp::create(rewriter, loc);
+    Value stage = number(0);
+    for (auto [load, room] : staged)
+      rewriter.replaceOp(load, ReadOp::create(rewriter, loc, load.getType(), room, stage));
+  }
+
+  KernelOp kernel;
+  int64_t left;
+  bool wide;
+  IRRewriter rewriter;
+  Location loc = rewriter.getUnknownLoc();
+};
+
+struct StageLoads : fla::impl::StageLoadsBase<StageLoads> {
+  using StageLoadsBase::StageLoadsBase;
+  void runOnOperation() override {
+    for (auto kernel : getOperation().getOps<KernelOp>())
+      if (kernel.getChunk() > 1)
+        Stager(kernel, bytes, wide).run();
+  }
+};
+} // namespace

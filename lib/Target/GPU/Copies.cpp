@@ -1,0 +1,212 @@
+//===- Copies.cpp - tiles that are copied to shared memory ----------------===//
+//
+// A copy moves pieces of 16 bytes (or 8, or 4) past the registers where the chip can,
+// element by element where the caller's tensor is not aligned to pieces. Products read
+// their operands where they were copied to; registers of other tiles are read from
+// there, as 8x8 matrices where the layout is made of those.
+//
+//===----------------------------------------------------------------------===//
+#include "Lowering.h"
+
+#include <numeric>
+
+namespace fla::gpu {
+
+void Lowering::alloc(tile::AllocOp op) {
+  tile::SharedType type = op.getType();
+  SmallVector<int64_t> shape{type.getStages()};
+  llvm::append_range(shape, type.getShape());
+  rooms[op] = shared.allocate(shape, type.getElementType(), 16);
+}
+
+SharedTile Lowering::stageOf(Value room, Value stage) {
+  SharedTile one = rooms.lookup(room);
+  int64_t bytes = one.stride(0) * one.elementBytes();
+  one.shape.erase(one.shape.begin());
+  Value number = arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), scalar(stage));
+  one.base = arith::AddIOp::create(e.b, e.loc, one.base, arith::MulIOp::create(e.b, e.loc, number, i32(bytes)));
+  return one;
+}
+
+//===----------------------------------------------------------------------===//
+// Copies
+//===----------------------------------------------------------------------===//
+
+/// Bytes that one piece of a copy may have: rows and what bounds them are multiples of them.
+static int64_t pieceBytes(const Access &a, const SharedTile &to) {
+  int64_t run = std::gcd(to.shape.back(), 16 / to.elementBytes());
+  if (a.extents.back())
+    run = std::gcd(run, a.whole);
+  for (int64_t stride : ArrayRef(a.strides).drop_back())
+    run = std::gcd(run, stride);
+  return run * to.elementBytes();
+}
+
+void Lowering::copy(tile::CopyOp op) {
+  tile::SharedType room = op.getShared().getType();
+  SharedTile to = stageOf(op.getShared(), op.getStage());
+  Access a = access(op.getBuffer(), op.getChunk(), RankedTensorType::get(room.getShape(), room.getElementType()));
+  shared.beforeCopy();
+  int64_t bytes = pieceBytes(a, to);
+  Value present = isPresent(op.getBuffer());
+  // Sequences without tokens have nothing to copy.
+  present = arith::AndIOp::create(e.b, e.loc, present, e.cmp(arith::CmpIPredicate::sgt, numRows, e.index(0)));
+  if (bytes < 4)
+    return copyElements(op, a, to, present);
+  Value fast = arith::AndIOp::create(e.b, e.loc, present, isAligned(a, bytes));
+  if (a.limit)
+    fast = arith::AndIOp::create(e.b, e.loc, fast, e.cmp(arith::CmpIPredicate::sgt, a.limit, i32(0)));
+  e.when(fast, [&] { copyPieces(op, a, to, bytes); }, [&] { copyElements(op, a, to, present); });
+}
+
+/// Each thread moves every so-manieth piece; pieces beyond the sequence or the buffer become zeros.
+void Lowering::copyPieces(tile::CopyOp op, const Access &a, const SharedTile &to, int64_t bytes) {
+  int64_t size = to.elementBytes(), run = bytes / size, columns = to.shape.back(), perRow = columns / run;
+  int64_t rows = to.shape.size() > 1 ? to.shape[0] : 1, pieces = rows * perRow, threads = warps * target.chip.lanes;
+  SmallVector<std::pair<Value, Value>> stores; // where copies pass through registers
+  auto move = [&](int64_t from) {
+    Value piece = arith::AddIOp::create(e.b, e.loc, thread, i32(from));
+    Value row = arith::DivUIOp::create(e.b, e.loc, piece, i32(perRow));
+    Value column = arith::MulIOp::create(e.b, e.loc, arith::RemUIOp::create(e.b, e.loc, piece, i32(perRow)), i32(run));
+    Value inside;
+    auto require = [&](Value below, Value limit) {
+      Value here = e.cmp(arith::CmpIPredicate::slt, below, limit);
+      inside = inside ? arith::AndIOp::create(e.b, e.loc, inside, here).getResult() : here;
+    };
+    if (a.limit)
+      require(row, a.limit);
+    else if (a.extents.size() > 1 && a.extents[0])
+      require(row, a.extents[0]);
+    if (a.extents.back())
+      require(column, a.extents.back());
+    Value address = shared.address(to, arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, row, i32(to.rowStride * size)),
+                                                             arith::MulIOp::create(e.b, e.loc, column, i32(size))),
+                                   0);
+    auto wide = [&](Value x) { return arith::ExtUIOp::create(e.b, e.loc, e.i64(), inside ? e.select(inside, x, i32(0)) : x).getResult(); };
+    Value offset = wide(column);
+    if (to.shape.size() > 1)
+      offset = e.add(offset, a.rowStride ? e.mul(wide(row), a.rowStride) : e.mul(wide(row), a.strides[0]));
+    Value source = e.at(a.base, offset, a.stored);
+    if (target.copiesAsync())
+      return target.copyAsync(e, address, source, bytes, inside);
+    Type words = Emitter::vec(e.b.getI32Type(), bytes / 4);
+    Value loaded = LLVM::LoadOp::create(e.b, e.loc, words, source, bytes);
+    if (inside)
+      loaded = e.select(inside, loaded, LLVM::ZeroOp::create(e.b, e.loc, words));
+    stores.push_back({loaded, address});
+  };
+  for (int64_t from = 0; from < pieces; from += threads) {
+    if (pieces - from >= threads)
+      move(from);
+    else
+      e.when(e.cmp(arith::CmpIPredicate::slt, thread, i32(pieces - from)), [&] {
+        move(from);
+        for (auto [value, address] : stores)
+          LLVM::StoreOp::create(e.b, e.loc, value, address, bytes);
+        stores.clear();
+      });
+  }
+  for (auto [value, address] : stores)
+    LLVM::StoreOp::create(e.b, e.loc, value, address, bytes);
+}
+
+void Lowering::copyElements(tile::CopyOp op, const Access &a, const SharedTile &to, Value present) {
+  int64_t columns = to.shape.back(), rows = to.shape.size() > 1 ? to.shape[0] : 1, size = to.elementBytes();
+  Value first = arith::ExtUIOp::create(e.b, e.loc, e.i64(), thread);
+  bool tokens = op.getBuffer().getType().getKind() == tile::BufferKind::token;
+  e.loop(first, e.index(rows * columns), warps * target.chip.lanes, ValueRange(), [&](Value index, ValueRange) {
+    Value element = arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), index);
+    Value row = arith::DivUIOp::create(e.b, e.loc, element, i32(columns)), column = arith::RemUIOp::create(e.b, e.loc, element, i32(columns));
+    Value inside = present, exists;
+    auto require = [&](Value x, Value limit) { inside = arith::AndIOp::create(e.b, e.loc, inside, e.cmp(arith::CmpIPredicate::slt, x, limit)); };
+    if (a.limit)
+      require(row, a.limit);
+    else if (a.extents.size() > 1 && a.extents[0])
+      require(row, a.extents[0]);
+    if (a.extents.back())
+      require(column, a.extents.back());
+    // What stands for an absent tensor does not reach beyond the sequence.
+    Value nothing = e.real(a.stored, 0.0), otherwise = e.real(a.stored, op.getAbsent().convertToDouble());
+    if (tokens && !op.getAbsent().isZero())
+      otherwise = e.select(e.cmp(arith::CmpIPredicate::slt, row, a.limit), otherwise, nothing);
+    otherwise = e.select(present, nothing, otherwise);
+    auto value = scf::IfOp::create(
+        e.b, e.loc, inside,
+        [&](OpBuilder &, Location) {
+          Value offset = arith::ExtUIOp::create(e.b, e.loc, e.i64(), column), down = arith::ExtUIOp::create(e.b, e.loc, e.i64(), row);
+          if (to.shape.size() > 1)
+            offset = e.add(offset, a.rowStride ? e.mul(down, a.rowStride) : e.mul(down, a.strides[0]));
+          scf::YieldOp::create(e.b, e.loc, e.load(e.at(a.base, offset, a.stored), a.stored, 1));
+        },
+        [&](OpBuilder &, Location) { scf::YieldOp::create(e.b, e.loc, otherwise); });
+    Value place = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, row, i32(to.rowStride * size)),
+                                        arith::MulIOp::create(e.b, e.loc, column, i32(size)));
+    LLVM::StoreOp::create(e.b, e.loc, value.getResult(0), shared.address(to, place, 0), size);
+    return SmallVector<Value>();
+  });
+}
+
+void Lowering::wait() {
+  target.waitForCopies(e);
+  shared.synchronize();
+}
+
+//===----------------------------------------------------------------------===//
+// Reads
+//===----------------------------------------------------------------------===//
+
+/// Whether a product takes the operand from where it was copied to.
+bool Lowering::isReadInPlace(tile::ReadOp op, OpOperand &use) {
+  auto dot = dyn_cast<tile::DotOp>(use.getOwner());
+  if (!dot || use.getOperandNumber() > 1 || op.getShared().getType().getElementType() != operands.element || !atomOrientation(dot))
+    return false;
+  return use.getOperandNumber() == 1 || dot.getPairs() == tile::Pairs::all || dot.restrictsResult();
+}
+
+void Lowering::read(tile::ReadOp op) {
+  SharedTile from = copied[op] = stageOf(op.getShared(), op.getStage());
+  if (!llvm::all_of(op->getUses(), [&](OpOperand &use) { return isReadInPlace(op, use); }))
+    define(op, readRegisters(from, layout(op), elementOf(op)));
+}
+
+Registers Lowering::readRegisters(const SharedTile &from, const LinearLayout &held, Type element) {
+  shared.beforeRead(from);
+  SmallVector<Value> pieces;
+  int64_t run = 2, size = from.elementBytes();
+  Value start = i32(0);
+  for (int64_t axis = 0; axis < held.rank(); ++axis)
+    start = arith::AddIOp::create(e.b, e.loc, start, arith::MulIOp::create(e.b, e.loc, warpPart(held, axis), i32(from.stride(axis) * size)));
+  auto offsetOf = [&](int64_t r) {
+    Coordinates at = held.apply(r, 0, 0);
+    int64_t offset = 0;
+    for (int64_t axis = 0; axis < held.rank(); ++axis)
+      offset += at[axis] * from.stride(axis) * size;
+    return offset;
+  };
+  bool matrices = target.loadsMatrices(from.element) && (isMadeOfMatrices(held, 0) || isMadeOfMatrices(held, 1));
+  if (matrices) {
+    SmallVector<int64_t> offsets;
+    for (int64_t r = 0; r < held.numRegisters(); r += run)
+      offsets.push_back(offsetOf(r));
+    for (Value matrix : loadMatrices(from, start, from.stride(0) * size, offsets, /*transposed=*/!isMadeOfMatrices(held, 0)))
+      pieces.push_back(LLVM::BitcastOp::create(e.b, e.loc, Emitter::vec(from.element, 2), matrix));
+  } else {
+    run = std::min<int64_t>(held.contiguous(held.rank() - 1), 16 / size);
+    for (int64_t r = 0; r < held.numRegisters(); r += run) {
+      Value offset = i32(0);
+      for (int64_t axis = 0; axis < held.rank(); ++axis)
+        offset = arith::AddIOp::create(e.b, e.loc, offset, arith::MulIOp::create(e.b, e.loc, coordinate(held, r, axis), i32(from.stride(axis) * size)));
+      pieces.push_back(LLVM::LoadOp::create(e.b, e.loc, Emitter::vec(from.element, run), shared.address(from, offset, 0), run * size));
+    }
+  }
+  Registers list;
+  for (Value piece : pieces) {
+    if (from.element != element)
+      piece = arith::ExtFOp::create(e.b, e.loc, Emitter::vec(element, run), piece);
+    for (int64_t i = 0; i < run; ++i)
+      list.push_back(run > 1 ? LLVM::ExtractElementOp::create(e.b, e.loc, piece, i32(i)).getResult() : piece);
+  }
+  return list;
+}
+
+} // namespace fla::gpu
