@@ -26,6 +26,7 @@ namespace {
 struct Nvidia {
   llvm::StringLiteral name, device;
   int64_t sharedKiB, unitWarps, unitBlocks, units;
+  bool stmatrix;
   llvm::StringLiteral features;
   PeakRates peak;
 };
@@ -44,7 +45,7 @@ static constexpr Chip row(const Nvidia &n) {
   return {n.name, n.device, Vendor::NVIDIA, MatrixUnit::MmaSync, /*lanes=*/32, n.sharedKiB * KiB,
           // One KiB of each block belongs to the system.
           (n.sharedKiB + 1) * KiB, KiB, /*registers=*/255, /*unitRegisters=*/65536, /*registerGranule=*/8, n.unitWarps, n.unitBlocks, n.units,
-          /*maxThreads=*/1024, /*tf32=*/true, /*ldmatrix=*/true, /*asyncCopy=*/true, /*wideHalf=*/false, n.features, n.peak};
+          /*maxThreads=*/1024, /*tf32=*/true, /*ldmatrix=*/true, n.stmatrix, /*asyncCopy=*/true, /*wideHalf=*/false, n.features, n.peak};
 }
 
 static constexpr Chip row(const Amd &a) {
@@ -53,16 +54,16 @@ static constexpr Chip row(const Amd &a) {
           // CDNA: 256 vector and 256 accumulation registers in one file.
           /*registers=*/cdna ? 512 : 256, /*unitRegisters=*/cdna ? 131072 : 98304, /*registerGranule=*/cdna ? 8 : 24,
           /*unitWarps=*/32, /*unitBlocks=*/cdna ? 32 : 16, a.units, /*maxThreads=*/1024, a.tf32, /*ldmatrix=*/false,
-          /*asyncCopy=*/false, a.wideHalf, cdna ? llvm::StringLiteral("+wavefrontsize64") : llvm::StringLiteral("+wavefrontsize32"), a.peak};
+          /*stmatrix=*/false, /*asyncCopy=*/false, a.wideHalf, cdna ? llvm::StringLiteral("+wavefrontsize64") : llvm::StringLiteral("+wavefrontsize32"), a.peak};
 }
 
 static constexpr Chip kChips[] = {
-    row(Nvidia{"sm_80", "A100", 163, 64, 32, 108, "+ptx80", {2039, 312, 156, 19.5}}),
-    row(Nvidia{"sm_86", "RTX 3090", 99, 48, 16, 82, "+ptx80", {936, 71, 35.6, 35.6}}),
-    row(Nvidia{"sm_89", "RTX 4090", 99, 48, 24, 128, "+ptx80", {1008, 165, 82.6, 82.6}}),
-    row(Nvidia{"sm_90", "H100", 227, 64, 32, 132, "+ptx80", {3352, 620, 310, 67}}),
-    row(Nvidia{"sm_100", "B200", 227, 64, 32, 148, "+ptx86", {8000, 560, 280, 75}}),
-    row(Nvidia{"sm_120", "RTX 5090", 99, 48, 24, 170, "+ptx87", {1792, 209, 105, 105}}),
+    row(Nvidia{"sm_80", "A100", 163, 64, 32, 108, false, "+ptx80", {2039, 312, 156, 19.5}}),
+    row(Nvidia{"sm_86", "RTX 3090", 99, 48, 16, 82, false, "+ptx80", {936, 71, 35.6, 35.6}}),
+    row(Nvidia{"sm_89", "RTX 4090", 99, 48, 24, 128, false, "+ptx80", {1008, 165, 82.6, 82.6}}),
+    row(Nvidia{"sm_90", "H100", 227, 64, 32, 132, true, "+ptx80", {3352, 620, 310, 67}}),
+    row(Nvidia{"sm_100", "B200", 227, 64, 32, 148, true, "+ptx86", {8000, 560, 280, 75}}),
+    row(Nvidia{"sm_120", "RTX 5090", 99, 48, 24, 170, true, "+ptx87", {1792, 209, 105, 105}}),
     row(Amd{"gfx90a", "MI250X, one of its two dies", MatrixUnit::MFMA, 64, 64, 110, false, false, {1638, 191, 0, 47.9}}),
     row(Amd{"gfx942", "MI300X", MatrixUnit::MFMA, 64, 64, 304, true, false, {5300, 1307, 653, 163}}),
     row(Amd{"gfx950", "MI355X", MatrixUnit::MFMA, 160, 160, 256, false, true, {8000, 2516, 0, 157}}),

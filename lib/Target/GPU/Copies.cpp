@@ -56,37 +56,48 @@ void Lowering::copy(tile::CopyOp op) {
   Value fast = arith::AndIOp::create(e.b, e.loc, present, isAligned(a, bytes));
   if (a.limit)
     fast = arith::AndIOp::create(e.b, e.loc, fast, e.cmp(arith::CmpIPredicate::sgt, a.limit, i32(0)));
-  e.when(fast, [&] { copyPieces(op, a, to, bytes); }, [&] { copyElements(op, a, to, present); });
+  Value whole;
+  if (a.limit)
+    whole = e.cmp(arith::CmpIPredicate::eq, a.limit, i32(kernel.getChunk()));
+  for (auto [axis, extent] : llvm::enumerate(a.extents))
+    if (extent) {
+      Value full = e.cmp(arith::CmpIPredicate::eq, extent, i32(room.getShape()[axis]));
+      whole = whole ? arith::AndIOp::create(e.b, e.loc, whole, full).getResult() : full;
+    }
+  auto pieces = [&](bool all) { return [&, all] { copyPieces(a, to, bytes, all); }; };
+  auto aligned = [&] { whole ? e.when(whole, pieces(true), pieces(false)) : pieces(true)(); };
+  e.when(fast, aligned, [&] { copyElements(op, a, to, present); });
 }
 
-/// Each thread moves every so-manieth piece; pieces beyond the sequence or the buffer become zeros.
-void Lowering::copyPieces(tile::CopyOp op, const Access &a, const SharedTile &to, int64_t bytes) {
-  int64_t size = to.elementBytes(), run = bytes / size, columns = to.shape.back(), perRow = columns / run;
+/// Each thread moves every so-manieth piece. With `whole` all pieces lie in the sequence and in the buffer; else
+/// those beyond become zeros.
+void Lowering::copyPieces(const Access &a, const SharedTile &to, int64_t bytes, bool whole) {
+  int64_t size = to.elementBytes(), run = bytes / size, perRow = to.shape.back() / run;
   int64_t rows = to.shape.size() > 1 ? to.shape[0] : 1, pieces = rows * perRow, threads = warps * target.chip.lanes;
+  // What a thread adds does not change from chunk to chunk, nor what a step adds.
+  Value firstRow = arith::DivUIOp::create(e.b, e.loc, thread, i32(perRow));
+  Value column = arith::MulIOp::create(e.b, e.loc, arith::RemUIOp::create(e.b, e.loc, thread, i32(perRow)), i32(run));
+  Value rowStride = a.rowStride ? a.rowStride : e.index(rows > 1 ? a.strides[0] : 0);
+  auto wide = [&](Value x) { return arith::ExtUIOp::create(e.b, e.loc, e.i64(), x).getResult(); };
+  Value ownOffset = e.add(e.mul(wide(firstRow), rowStride), wide(column));
+  Value place = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, firstRow, i32(to.rowStride * size)),
+                                      arith::MulIOp::create(e.b, e.loc, column, i32(size)));
   SmallVector<std::pair<Value, Value>> stores; // where copies pass through registers
-  auto move = [&](int64_t from) {
-    Value piece = arith::AddIOp::create(e.b, e.loc, thread, i32(from));
-    Value row = arith::DivUIOp::create(e.b, e.loc, piece, i32(perRow));
-    Value column = arith::MulIOp::create(e.b, e.loc, arith::RemUIOp::create(e.b, e.loc, piece, i32(perRow)), i32(run));
+  auto move = [&](Value rowsBelow, Value source, Value address) {
     Value inside;
     auto require = [&](Value below, Value limit) {
       Value here = e.cmp(arith::CmpIPredicate::slt, below, limit);
       inside = inside ? arith::AndIOp::create(e.b, e.loc, inside, here).getResult() : here;
     };
-    if (a.limit)
+    Value row = whole ? Value() : arith::AddIOp::create(e.b, e.loc, firstRow, rowsBelow).getResult();
+    if (!whole && a.limit)
       require(row, a.limit);
-    else if (a.extents.size() > 1 && a.extents[0])
+    else if (!whole && a.extents.size() > 1 && a.extents[0])
       require(row, a.extents[0]);
-    if (a.extents.back())
+    if (!whole && a.extents.back())
       require(column, a.extents.back());
-    Value address = shared.address(to, arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, row, i32(to.rowStride * size)),
-                                                             arith::MulIOp::create(e.b, e.loc, column, i32(size))),
-                                   0);
-    auto wide = [&](Value x) { return arith::ExtUIOp::create(e.b, e.loc, e.i64(), inside ? e.select(inside, x, i32(0)) : x).getResult(); };
-    Value offset = wide(column);
-    if (to.shape.size() > 1)
-      offset = e.add(offset, a.rowStride ? e.mul(wide(row), a.rowStride) : e.mul(wide(row), a.strides[0]));
-    Value source = e.at(a.base, offset, a.stored);
+    if (inside)
+      source = e.select(inside, source, a.base);
     if (target.copiesAsync())
       return target.copyAsync(e, address, source, bytes, inside);
     Type words = Emitter::vec(e.b.getI32Type(), bytes / 4);
@@ -95,19 +106,39 @@ void Lowering::copyPieces(tile::CopyOp op, const Access &a, const SharedTile &to
       loaded = e.select(inside, loaded, LLVM::ZeroOp::create(e.b, e.loc, words));
     stores.push_back({loaded, address});
   };
-  for (int64_t from = 0; from < pieces; from += threads) {
-    if (pieces - from >= threads)
-      move(from);
-    else
-      e.when(e.cmp(arith::CmpIPredicate::slt, thread, i32(pieces - from)), [&] {
-        move(from);
-        for (auto [value, address] : stores)
-          LLVM::StoreOp::create(e.b, e.loc, value, address, bytes);
-        stores.clear();
-      });
+  auto finish = [&] {
+    for (auto [value, address] : stores)
+      LLVM::StoreOp::create(e.b, e.loc, value, address, bytes);
+    stores.clear();
+  };
+  Value source = e.at(a.base, ownOffset, a.stored);
+  if (pieces < threads) {
+    e.when(e.cmp(arith::CmpIPredicate::slt, thread, i32(pieces)), [&] { move(i32(0), source, shared.address(to, place, 0)), finish(); });
+    return;
   }
-  for (auto [value, address] : stores)
-    LLVM::StoreOp::create(e.b, e.loc, value, address, bytes);
+  int64_t stepRows = threads / perRow;
+  if (stepRows == 0 || threads % perRow != 0 || !whole) {
+    // Compact where it is seldom run.
+    Value start = wide(thread);
+    e.loop(start, e.index(pieces), threads, ValueRange(), [&](Value index, ValueRange) {
+      Value piece = arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), index);
+      firstRow = arith::DivUIOp::create(e.b, e.loc, piece, i32(perRow));
+      column = arith::MulIOp::create(e.b, e.loc, arith::RemUIOp::create(e.b, e.loc, piece, i32(perRow)), i32(run));
+      Value offset = e.add(e.mul(wide(firstRow), rowStride), wide(column));
+      Value at = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, firstRow, i32(to.rowStride * size)),
+                                       arith::MulIOp::create(e.b, e.loc, column, i32(size)));
+      move(i32(0), e.at(a.base, offset, a.stored), shared.address(to, at, 0));
+      finish();
+      return SmallVector<Value>();
+    });
+    return;
+  }
+  Value step = e.mul(rowStride, stepRows);
+  for (int64_t below = 0; below < rows; below += stepRows) {
+    move(i32(below), source, shared.address(to, place, below * to.rowStride * size));
+    source = e.at(source, step, a.stored);
+  }
+  finish();
 }
 
 void Lowering::copyElements(tile::CopyOp op, const Access &a, const SharedTile &to, Value present) {
@@ -165,12 +196,13 @@ bool Lowering::isReadInPlace(tile::ReadOp op, OpOperand &use) {
 
 void Lowering::read(tile::ReadOp op) {
   SharedTile from = copied[op] = stageOf(op.getShared(), op.getStage());
-  if (!llvm::all_of(op->getUses(), [&](OpOperand &use) { return isReadInPlace(op, use); }))
-    define(op, readRegisters(from, layout(op), elementOf(op)));
+  if (llvm::all_of(op->getUses(), [&](OpOperand &use) { return isReadInPlace(op, use); }))
+    return;
+  shared.beforeRead(from);
+  define(op, readRegisters(from, layout(op), elementOf(op)));
 }
 
 Registers Lowering::readRegisters(const SharedTile &from, const LinearLayout &held, Type element) {
-  shared.beforeRead(from);
   SmallVector<Value> pieces;
   int64_t run = 2, size = from.elementBytes();
   Value start = i32(0);

@@ -193,24 +193,31 @@ SmallVector<Value> Lowering::fragmentInMemory(const Operand &x, int64_t onKept, 
   return pieces;
 }
 
-/// 8x8 matrices at byte offsets from `start`, up to four at once, each one's two elements of this thread as an i32.
-SmallVector<Value> Lowering::loadMatrices(const SharedTile &from, Value start, int64_t rowStride, ArrayRef<int64_t> offsets, bool transposed) {
+/// Lanes 0-7 address the rows of the first matrix, 8-15 those of the second, 16-23 of the third, 24-31 of the fourth.
+void Lowering::forMatrices(const SharedTile &tile, Value start, int64_t rowStride, ArrayRef<int64_t> offsets,
+                           llvm::function_ref<void(Value, size_t, int64_t)> f) {
   auto bit = [&](int64_t number) { return arith::AndIOp::create(e.b, e.loc, arith::ShRUIOp::create(e.b, e.loc, lane, i32(number)), i32(1)); };
   Value row = arith::MulIOp::create(e.b, e.loc, arith::AndIOp::create(e.b, e.loc, lane, i32(7)), i32(rowStride));
   Value base = arith::AddIOp::create(e.b, e.loc, start, row);
-  SmallVector<Value> all;
-  while (!offsets.empty()) {
-    // Lanes 8-15 address the second matrix, 16-23 the third, 24-31 the fourth.
-    int64_t one = offsets.size() > 1 ? offsets[1] - offsets[0] : 0, two = offsets.size() > 3 ? offsets[2] - offsets[0] : 0;
-    int64_t count = offsets.size() > 3 && offsets[3] == offsets[0] + one + two ? 4 : offsets.size() > 1 ? 2 : 1;
+  for (size_t first = 0; first < offsets.size();) {
+    ArrayRef<int64_t> rest = offsets.drop_front(first);
+    int64_t one = rest.size() > 1 ? rest[1] - rest[0] : 0, two = rest.size() > 3 ? rest[2] - rest[0] : 0;
+    int64_t count = rest.size() > 3 && rest[3] == rest[0] + one + two ? 4 : rest.size() > 1 ? 2 : 1;
     Value at = base;
     if (count > 1)
       at = arith::AddIOp::create(e.b, e.loc, at, arith::MulIOp::create(e.b, e.loc, bit(3), i32(one)));
     if (count > 2)
       at = arith::AddIOp::create(e.b, e.loc, at, arith::MulIOp::create(e.b, e.loc, bit(4), i32(two)));
-    all.append(target.loadMatrices(e, shared.address(from, at, offsets[0]), count, transposed));
-    offsets = offsets.drop_front(count);
+    f(shared.address(tile, at, rest[0]), first, count);
+    first += count;
   }
+}
+
+/// 8x8 matrices, each one's two elements of this thread as an i32.
+SmallVector<Value> Lowering::loadMatrices(const SharedTile &from, Value start, int64_t rowStride, ArrayRef<int64_t> offsets, bool transposed) {
+  SmallVector<Value> all;
+  forMatrices(from, start, rowStride, offsets,
+              [&](Value address, size_t, int64_t count) { all.append(target.loadMatrices(e, address, count, transposed)); });
   return all;
 }
 

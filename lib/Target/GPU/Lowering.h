@@ -82,6 +82,7 @@ private:
 
   // The caller's memory.
   Value isPresent(Value buffer);
+  Value headOffset(Value buffer);
   Value isAligned(const Access &a, int64_t bytes);
   Value isWhole(const Access &a, const LinearLayout &layout);
   Access access(Value buffer, Value chunk, Type type);
@@ -95,7 +96,7 @@ private:
   // Copies to shared memory.
   void alloc(tile::AllocOp op);
   void copy(tile::CopyOp op);
-  void copyPieces(tile::CopyOp op, const Access &a, const SharedTile &to, int64_t bytes);
+  void copyPieces(const Access &a, const SharedTile &to, int64_t bytes, bool whole);
   void copyElements(tile::CopyOp op, const Access &a, const SharedTile &to, Value present);
   void wait();
   void read(tile::ReadOp op);
@@ -132,6 +133,9 @@ private:
   Operand operandOf(tile::DotOp op, const Atom &atom, bool left, bool swapped);
   SmallVector<Value> fragmentInRegisters(const Operand &x, int64_t onKept, int64_t onSummed);
   SmallVector<Value> fragmentInMemory(const Operand &x, int64_t onKept, int64_t onSummed);
+  /// Calls f(address, first, count, transposed) for groups of up to four 8x8 matrices at byte offsets from `start`.
+  void forMatrices(const SharedTile &tile, Value start, int64_t rowStride, ArrayRef<int64_t> offsets,
+                   llvm::function_ref<void(Value, size_t, int64_t)> f);
   SmallVector<Value> loadMatrices(const SharedTile &from, Value start, int64_t rowStride, ArrayRef<int64_t> offsets, bool transposed);
   void loadFragments(const Operand &x, ArrayRef<int64_t> onKept, int64_t onSummed, MutableArrayRef<SmallVector<Value>> fragments);
   DenseMap<int64_t, SmallVector<Value>> fragmentsAt(const Operand &x, ArrayRef<int64_t> onKept, int64_t onSummed);
@@ -147,6 +151,8 @@ private:
   void inverse(tile::InverseOp op);
 
   // Shared memory.
+  void write(ArrayRef<Value> list, const LinearLayout &layout, const SharedTile &to, bool transposed);
+  Value packed(ArrayRef<Value> list, int64_t first, int64_t count, Type element);
   SharedTile stage(ArrayRef<Value> list, const LinearLayout &layout, Type element, bool transposed = false, int64_t padding = -1);
   /// Registers of `layout` whose element at `coordinates` is at `index(coordinates)` of `from`.
   Registers gather(const SharedTile &from, const LinearLayout &layout, llvm::function_ref<SmallVector<Value>(ArrayRef<Value>)> index);
@@ -161,6 +167,7 @@ private:
   Value thread, lane, warp;
   Value sequence, batch, firstRow, numRows, firstSlot, head, blockOfColumns, chunkOfGrid;
   DenseMap<Value, Registers> values;
+  DenseMap<Value, Value> headOffsets;
   DenseMap<Attribute, SmallVector<Value>> threadParts;
   /// Operands of products that are in shared memory already, by value, type, orientation and mask.
   DenseMap<std::tuple<Value, Type, int64_t>, SharedTile> staged;

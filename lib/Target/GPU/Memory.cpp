@@ -42,16 +42,26 @@ Value Lowering::isAligned(const Access &a, int64_t bytes) {
   return e.cmp(arith::CmpIPredicate::eq, arith::AndIOp::create(e.b, e.loc, address, e.index(bytes - 1)), e.index(0));
 }
 
+/// Where the head's part of a buffer begins; divided once, where the kernel begins.
+Value Lowering::headOffset(Value buffer) {
+  Value &offset = headOffsets[buffer];
+  if (!offset) {
+    OpBuilder::InsertionGuard guard(e.b);
+    e.b.setInsertionPointAfter(head.getDefiningOp());
+    Value own = arith::DivUIOp::create(e.b, e.loc, head, argument(buffer, 4));
+    offset = e.mul(own, argument(buffer, 3));
+  }
+  return offset;
+}
+
 Access Lowering::access(Value buffer, Value chunk, Type tileType) {
   auto type = cast<tile::BufferType>(buffer.getType());
   bool token = type.getKind() == tile::BufferKind::token;
   Access a;
   a.stored = type.getElementType();
   Value offset = e.index(0);
-  if (type.getKind() != tile::BufferKind::value) {
-    Value own = arith::DivUIOp::create(e.b, e.loc, head, argument(buffer, 4));
-    offset = e.mul(own, argument(buffer, 3));
-  }
+  if (type.getKind() != tile::BufferKind::value)
+    offset = headOffset(buffer);
   switch (type.getKind()) {
   case tile::BufferKind::token: {
     a.rowStride = argument(buffer, 2);

@@ -34,6 +34,12 @@ SharedTile Shared::allocate(ArrayRef<int64_t> shape, Type element, int64_t paddi
   return tile;
 }
 
+SharedTile Shared::allocateApart(ArrayRef<int64_t> shape, Type element, int64_t padding) {
+  SharedTile tile = allocate(shape, element, padding);
+  spans[tile.number].apart = true;
+  return tile;
+}
+
 void Shared::barrier() {
   target.barrier(e);
   reads = writes = false;
@@ -86,7 +92,7 @@ Value Shared::address(const SharedTile &tile, Value offset, int64_t constant) {
   return at;
 }
 
-/// First fit, in the order of creation.
+/// First fit, in the order of creation; what is apart comes after all others.
 int64_t Shared::finish() {
   struct Placed {
     int64_t end, offset, bytes;
@@ -94,6 +100,8 @@ int64_t Shared::finish() {
   SmallVector<Placed> alive;
   int64_t total = 0;
   for (Span &span : spans) {
+    if (span.apart)
+      continue;
     llvm::erase_if(alive, [&](const Placed &other) { return other.end < span.start; });
     llvm::sort(alive, [](const Placed &x, const Placed &y) { return x.offset < y.offset; });
     int64_t at = 0;
@@ -106,6 +114,11 @@ int64_t Shared::finish() {
     total = std::max(total, at + span.bytes);
     alive.push_back({span.end, at, span.bytes});
   }
+  for (Span &span : spans)
+    if (span.apart) {
+      span.offset.setValueAttr(e.b.getI32IntegerAttr(total));
+      total += span.bytes;
+    }
   return total;
 }
 

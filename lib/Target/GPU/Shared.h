@@ -32,6 +32,8 @@ public:
 
   /// Room for a tile; rows get `padding` bytes more so that columns spread over banks.
   SharedTile allocate(ArrayRef<int64_t> shape, Type element, int64_t padding);
+  /// Room that no other tile shares, at any time.
+  SharedTile allocateApart(ArrayRef<int64_t> shape, Type element, int64_t padding);
   void beforeWrite();
   void beforeRead(const SharedTile &tile);
   /// Before a copy starts that a later `synchronize` waits for.
@@ -45,12 +47,14 @@ public:
   /// Gives every tile its place; returns the bytes of all.
   int64_t finish();
   void setBase(Value pointer) { memory = pointer; }
+  bool isInLoop() const { return depth > 0; }
   bool isInLoopOf(const SharedTile &tile) const { return spans[tile.number].depth == depth; }
 
 private:
   struct Span {
     int64_t start, end, bytes, depth, loop;
     arith::ConstantOp offset;
+    bool apart = false;
   };
   void barrier();
   Emitter &e;

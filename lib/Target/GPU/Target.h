@@ -40,6 +40,12 @@ public:
   /// `count` (1, 2, 4) of them: lane l gives the address of row l % 8 of matrix l / 8, 8 neighbours, and
   /// gets elements 2(l % 4) and 2(l % 4) + 1 of row l / 4 of each matrix, or of each transpose, as one i32.
   virtual SmallVector<Value> loadMatrices(Emitter &, Value, int64_t, bool) const { llvm_unreachable("loadsMatrices is false"); }
+  /// The converse: whether and how they are stored (as many i32 as matrices).
+  virtual bool storesMatrices(Type) const { return false; }
+  virtual void storeMatrices(Emitter &, Value, ValueRange, bool) const { llvm_unreachable("storesMatrices is false"); }
+  /// Whether `warpBarrier` waits for all lanes of the warp alone; what they wrote to shared memory is visible to them after.
+  virtual bool synchronisesWarps() const { return false; }
+  virtual void warpBarrier(Emitter &) const { llvm_unreachable("synchronisesWarps is false"); }
   /// Whether copies from global to shared memory pass the registers by.
   virtual bool copiesAsync() const { return false; }
   /// Starts one of 4, 8 or 16 `bytes`, both addresses multiples of that; zeros where `inside` is false.

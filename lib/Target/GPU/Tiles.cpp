@@ -109,28 +109,53 @@ SharedTile Lowering::stage(ArrayRef<Value> list, const LinearLayout &held, Type 
     std::swap(shape[0], shape[1]);
   SharedTile to = shared.allocate(shape, element, padding < 0 ? 16 : padding);
   shared.beforeWrite();
-  int64_t run = transposed ? 1 : pieceOf(held, element), size = Emitter::bytes(element);
+  write(list, held, to, transposed);
+  return to;
+}
+
+/// `count` registers from `first` on in the element type of a tile in memory.
+Value Lowering::packed(ArrayRef<Value> list, int64_t first, int64_t count, Type element) {
+  Type from = list[first].getType();
+  Value piece = count > 1 ? LLVM::UndefOp::create(e.b, e.loc, Emitter::vec(from, count)).getResult() : list[first];
+  for (int64_t i = 0; i < count && count > 1; ++i)
+    piece = LLVM::InsertElementOp::create(e.b, e.loc, piece, list[first + i], i32(i));
+  if (from.isInteger(1))
+    return arith::ExtUIOp::create(e.b, e.loc, Emitter::vec(e.b.getI8Type(), count), piece);
+  return from != element ? arith::TruncFOp::create(e.b, e.loc, Emitter::vec(element, count), piece).getResult() : piece;
+}
+
+/// As 8x8 matrices where the layout is made of those, else neighbours along the axis that is last there.
+void Lowering::write(ArrayRef<Value> list, const LinearLayout &held, const SharedTile &to, bool transposed) {
+  int64_t size = to.elementBytes();
+  auto strideOf = [&](int64_t axis) { return to.stride(transposed ? 1 - axis : axis) * size; };
+  if (target.storesMatrices(to.element) && (isMadeOfMatrices(held, 0) || isMadeOfMatrices(held, 1))) {
+    SmallVector<int64_t> offsets;
+    SmallVector<Value> matrices;
+    for (int64_t r = 0; r < held.numRegisters(); r += 2) {
+      Coordinates at = held.apply(r, 0, 0);
+      offsets.push_back(at[0] * strideOf(0) + at[1] * strideOf(1));
+      matrices.push_back(LLVM::BitcastOp::create(e.b, e.loc, e.b.getI32Type(), packed(list, r, 2, to.element)));
+    }
+    int64_t kept = isMadeOfMatrices(held, 0) ? 0 : 1;
+    bool swap = strideOf(1 - kept) != size; // neighbours in a thread are rows in memory
+    Value start = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, warpPart(held, 0), i32(strideOf(0))),
+                                        arith::MulIOp::create(e.b, e.loc, warpPart(held, 1), i32(strideOf(1))));
+    return forMatrices(to, start, swap ? strideOf(1 - kept) : strideOf(kept), offsets, [&](Value address, size_t first, int64_t count) {
+      target.storeMatrices(e, address, ArrayRef(matrices).slice(first, count), swap);
+    });
+  }
+  int64_t run = transposed ? std::min<int64_t>(held.contiguous(0), 16 / size) : pieceOf(held, to.element);
   for (int64_t r = 0; r < held.numRegisters(); r += run) {
     Value offset = i32(0);
     int64_t fixed = 0;
     for (int64_t axis = 0; axis < held.rank(); ++axis) {
-      int64_t stride = to.stride(transposed ? 1 - axis : axis) * size;
       bool disjoint = isDisjoint(held, axis);
       Value part = disjoint ? threadPart(held)[axis] : coordinate(held, r, axis);
-      offset = arith::AddIOp::create(e.b, e.loc, offset, arith::MulIOp::create(e.b, e.loc, part, i32(stride)));
-      fixed += disjoint ? held.apply(r, 0, 0)[axis] * stride : 0;
+      offset = arith::AddIOp::create(e.b, e.loc, offset, arith::MulIOp::create(e.b, e.loc, part, i32(strideOf(axis))));
+      fixed += disjoint ? held.apply(r, 0, 0)[axis] * strideOf(axis) : 0;
     }
-    Type from = list[r].getType();
-    Value piece = run > 1 ? LLVM::UndefOp::create(e.b, e.loc, Emitter::vec(from, run)).getResult() : list[r];
-    for (int64_t i = 0; i < run && run > 1; ++i)
-      piece = LLVM::InsertElementOp::create(e.b, e.loc, piece, list[r + i], i32(i));
-    if (from.isInteger(1))
-      piece = arith::ExtUIOp::create(e.b, e.loc, Emitter::vec(e.b.getI8Type(), run), piece);
-    else if (from != element)
-      piece = arith::TruncFOp::create(e.b, e.loc, Emitter::vec(element, run), piece);
-    LLVM::StoreOp::create(e.b, e.loc, piece, shared.address(to, offset, fixed), run * size);
+    LLVM::StoreOp::create(e.b, e.loc, packed(list, r, run, to.element), shared.address(to, offset, fixed), run * size);
   }
-  return to;
 }
 
 Registers Lowering::gather(const SharedTile &from, const LinearLayout &held, llvm::function_ref<SmallVector<Value>(ArrayRef<Value>)> index) {
@@ -154,8 +179,21 @@ Registers Lowering::convert(ArrayRef<Value> list, Type element, const LinearLayo
   if (plan.kind == tile::ConversionKind::identity || plan.kind == tile::ConversionKind::registers)
     return llvm::map_to_vector(plan.source, [&](int64_t r) { return list[r]; });
   bool truth = element.isInteger(1);
-  SharedTile tile = stage(list, from, truth ? Type(e.b.getI8Type()) : element);
-  Registers result = gather(tile, to, [](ArrayRef<Value> at) { return SmallVector<Value>(at); });
+  Type stored = truth ? Type(e.b.getI8Type()) : element;
+  Registers result;
+  auto isSharedOut = [](const LinearLayout &layout) { return layout.copies().warp == 0 && layout.copies().lane == 0; };
+  if (target.synchronisesWarps() && shared.isInLoop() && isSharedOut(from) && isSharedOut(to) && tile::staysInWarp(from, to)) {
+    // Each warp has its own part of the room, which nothing else ever takes.
+    SharedTile room = shared.allocateApart(from.shape(), stored, 16);
+    target.warpBarrier(e);
+    write(list, from, room, false);
+    target.warpBarrier(e);
+    result = readRegisters(room, to, stored);
+  } else {
+    SharedTile room = stage(list, from, stored);
+    shared.beforeRead(room);
+    result = readRegisters(room, to, stored);
+  }
   if (truth)
     for (Value &x : result)
       x = arith::TruncIOp::create(e.b, e.loc, e.b.getI1Type(), x);

@@ -65,6 +65,19 @@ public:
     return matrices;
   }
 
+  bool storesMatrices(Type element) const override { return chip.stmatrix && (element.isBF16() || element.isF16()); }
+
+  void storeMatrices(Emitter &e, Value address, ValueRange matrices, bool transposed) const override {
+    NVVM::StMatrixOp::create(e.b, e.loc, address, matrices, transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row,
+                             NVVM::LdStMatrixShapeAttr::get(e.b.getContext(), 8, 8), NVVM::LdStMatrixEltType::B16);
+  }
+
+  bool synchronisesWarps() const override { return true; }
+  void warpBarrier(Emitter &e) const override {
+    Value all = arith::ConstantOp::create(e.b, e.loc, e.b.getI32IntegerAttr(-1));
+    NVVM::SyncWarpOp::create(e.b, e.loc, all);
+  }
+
   bool copiesAsync() const override { return chip.asyncCopy; }
 
   void copyAsync(Emitter &e, Value to, Value from, int64_t bytes, Value inside) const override {

@@ -66,6 +66,7 @@ struct Chip {
   int64_t maxThreads;           ///< most threads of a block
   bool tf32;                    ///< the matrix unit takes tf32 (AMD: xf32) inputs
   bool ldmatrix;                ///< ldmatrix, plain and transposed
+  bool stmatrix;                ///< stmatrix, plain and transposed
   bool asyncCopy;               ///< cp.async from global to shared memory, past the registers
   bool wideHalf;                ///< bf16 and f16 fragments of 32 along k in one instruction (gfx950)
   llvm::StringLiteral features; ///< of LLVM's code generator, the PTX version among them

@@ -141,6 +141,8 @@ Conversion planConversion(const LinearLayout &from, const LinearLayout &to) {
   return conversion;
 }
 
+bool staysInWarp(const LinearLayout &from, const LinearLayout &to) { return findSources(from, to).has_value(); }
+
 std::pair<int64_t, int64_t> shuffleSource(const LinearLayout &from, const LinearLayout &to, int64_t reg, int64_t lane) {
   std::optional<Sources> sources = findSources(from, to);
   assert(sources && "expected layouts that differ within each warp alone");

@@ -189,6 +189,12 @@ private:
   Value convert(Value value, Type type) {
     if (value.getType() == type)
       return value;
+    // What lies in shared memory is read from there once more.
+    if (auto read = value.getDefiningOp<ReadOp>()) {
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPointAfter(read);
+      return ReadOp::create(builder, read.getLoc(), type, read.getShared(), read.getStage());
+    }
     return ConvertLayoutOp::create(builder, value.getLoc(), type, value);
   }
   void convertOperand(OpOperand &operand, Type type) {

@@ -120,6 +120,8 @@ struct Conversion {
 /// The cheapest conversion; both layouts are of the same shape, `from` is surjective. A shuffle that
 /// would take more time than the pass through shared memory is not chosen.
 Conversion planConversion(const LinearLayout &from, const LinearLayout &to);
+/// Whether each warp holds the same elements in both layouts, so that a conversion needs no other warp.
+bool staysInWarp(const LinearLayout &from, const LinearLayout &to);
 /// For kind `shuffle`: which (register, lane) of the same warp a result (register, lane) reads. Linear:
 /// the source of (r, l) is the exclusive or of those of (r, 0) and of (0, b) for each bit b of l. The register
 /// may depend on the lane, as little as possible; if each source lane is the result's own, selections suffice.
