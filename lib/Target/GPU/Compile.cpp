@@ -50,6 +50,7 @@ struct LayoutsOfChip : impl::LayoutsOfChipBase<LayoutsOfChip> {
     layouts.warps = kThreads / found->lanes;
     layouts.accumulator = accumulatorOf(*found, operandsOf(module), &getContext());
     OpPassManager passes(ModuleOp::getOperationName());
+    passes.addPass(createAssignStepLayouts({layouts.lanes, layouts.warps}));
     passes.addPass(createPadTiles());
     passes.addPass(createCSEPass());
     passes.addPass(createAssignLayouts(layouts));
