@@ -167,7 +167,7 @@ private:
     SmallVector<Value> operands = llvm::map_to_vector(op->getOperands(), [&](Value v) { return narrow(v); });
     Operation *formed = builder.create(loc, op->getName().getIdentifier(), operands, narrowed(op->getResult(0).getType()), op->getAttrs());
     SmallVector<Value> folded; // masks and factors that are numbers now
-    if (failed(builder.tryFold(formed, folded)))
+    if (failed(builder.tryFold(formed, folded)) || folded.empty())
       return formed->getResult(0);
     formed->erase();
     return folded.front();
