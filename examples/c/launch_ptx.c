@@ -3,20 +3,15 @@
  *
  *   fla-translate lib/Models/gated_delta_rule.mlir --fla-to-ptx --chip=sm_90 \
  *                 --dims=K:64,V:64 --dtype=f32 --grad=false -o rule.ptx
- *   cc examples/c/launch_ptx.c -ldl -lm -o launch_ptx
+ *   cc -Iinclude examples/c/launch_ptx.c -ldl -lm -o launch_ptx
  *   ./launch_ptx rule.ptx THREADS SHARED
  *
  * THREADS and SHARED are the threads and the bytes of dynamic shared memory of a block,
- * which the compiler reports beside the PTX. The driver is opened at run time: neither
- * CUDA's headers nor its toolkit are needed. Every kernel takes scalars of 8 bytes:
- *
- *   for each buffer: address, strides of batch, token and head in elements, group
- *   then: tokens, heads, sequences, cu_seqlens
- *
- * The address of an absent buffer is 0, a `value` (scale) is one double on the device,
- * and head h of the launch reads head h / group of a buffer. The grid has one axis:
- * sequences * heads blocks, times the column blocks if the kernel has any.
+ * which --resources prints. What the kernel takes and how large its grid is: fla-c/launch.h.
+ * The driver is opened at run time: neither CUDA's headers nor its toolkit are needed.
  */
+#include "fla-c/launch.h"
+
 #include <dlfcn.h>
 #include <math.h>
 #include <stdint.h>
@@ -119,29 +114,9 @@ static void entryName(const char *ptx, char *name, size_t size) {
   name[length] = 0;
 }
 
-typedef struct Parameters {
-  int64_t values[64];
-  void *pointers[64];
-  int count;
-} Parameters;
-
-static void add(Parameters *p, int64_t value) {
-  p->values[p->count] = value;
-  p->pointers[p->count] = &p->values[p->count];
-  ++p->count;
-}
-
-static void addBuffer(Parameters *p, Address data, int64_t batch, int64_t token, int64_t head) {
-  add(p, (int64_t)data);
-  add(p, batch);
-  add(p, token);
-  add(p, head);
-  add(p, 1); /* as many heads as the launch */
-}
-
-/* [B, T, H, n] and [B, H, n], both dense. */
-static void addToken(Parameters *p, Address data, int64_t n) { addBuffer(p, data, T * H * n, H * n, n); }
-static void addState(Parameters *p, Address data, int64_t n) { addBuffer(p, data, H * n, 0, n); }
+/* [B, T, H, n] and [B, H, n], both dense; as many heads as the launch has. */
+static FlaLaunchBuffer tokens(Address data, int64_t n) { return (FlaLaunchBuffer){data, T * H * n, H * n, n, 1}; }
+static FlaLaunchBuffer states(Address data, int64_t n) { return (FlaLaunchBuffer){data, H * n, 0, n, 1}; }
 
 static Address upload(const void *data, size_t bytes) {
   Address address;
@@ -214,21 +189,21 @@ int main(int argc, char **argv) {
 
   /* The buffers in the order of the kernel: inputs, initial state, output, final state. */
   Address outO = upload(NULL, sizeof o), outS = upload(NULL, sizeof finalS);
-  Parameters p = {.count = 0};
-  addToken(&p, upload(q, sizeof q), K);
-  addToken(&p, upload(k, sizeof k), K);
-  addToken(&p, upload(v, sizeof v), V);
-  addToken(&p, upload(g, sizeof g), 1);
-  addToken(&p, upload(beta, sizeof beta), 1);
-  addBuffer(&p, upload(&scale, sizeof scale), 0, 0, 0);
-  addBuffer(&p, 0, 0, 0, 0); /* no initial state: it starts at zero */
-  addToken(&p, outO, V);
-  addState(&p, outS, K * V);
-  add(&p, T);
-  add(&p, H);
-  add(&p, B); /* sequences: as many as batch entries */
-  add(&p, 0); /* not packed */
-  check(cuLaunchKernel(kernel, B * H, 1, 1, threads, 1, 1, shared, NULL, p.pointers, NULL), "cuLaunchKernel");
+  FlaLaunchBuffer buffers[] = {
+      tokens(upload(q, sizeof q), K),       tokens(upload(k, sizeof k), K),
+      tokens(upload(v, sizeof v), V),       tokens(upload(g, sizeof g), 1),
+      tokens(upload(beta, sizeof beta), 1), {upload(&scale, sizeof scale), 0, 0, 0, 1}, /* a `value` is a double there */
+      {0, 0, 0, 0, 1},                      /* no initial state: it starts at zero */
+      tokens(outO, V),                      states(outS, K * V),
+  };
+  enum { BUFFERS = sizeof buffers / sizeof *buffers };
+  FlaLaunchSizes sizes = {.batch = B, .tokens = T, .heads = H, .sequences = B, .cu_seqlens = 0};
+  FlaLaunchKernel facts = {.chunk = 64, .blocks = 1, .over_chunks = 0};
+  uint64_t values[64];
+  void *pointers[64];
+  fla_launch_fill(buffers, BUFFERS, &sizes, values, pointers);
+  unsigned grid = (unsigned)fla_launch_grid(&facts, &sizes);
+  check(cuLaunchKernel(kernel, grid, 1, 1, threads, 1, 1, shared, NULL, pointers, NULL), "cuLaunchKernel");
   check(cuMemcpyDtoH(o, outO, sizeof o), "cuMemcpyDtoH");
   check(cuMemcpyDtoH(finalS, outS, sizeof finalS), "cuMemcpyDtoH");
 

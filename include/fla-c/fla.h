@@ -40,10 +40,18 @@ typedef struct FlaTensor {
 /** Run-time sizes. With `cu_seqlens` (num_sequences+1 offsets, batch 1) the
  *  sequences are packed along time; otherwise num_sequences == batch. The first
  *  chunk slot of sequence n that starts at row r (counted over the flattened
- *  batch) is r / chunk + n; there are (batch*tokens) / chunk + num_sequences slots. */
+ *  batch) is r / chunk + n; there are (batch*tokens) / chunk + num_sequences slots.
+ *  With `state_indices` (num_sequences numbers; not for a backward) sequence n reads
+ *  and writes the state state_indices[n] out of num_states; where that is negative
+ *  it is skipped: its states and its rows of the outputs stay as they are. A
+ *  final_state may be the very tensor of its initial_state where `heads` of both is
+ *  the launch's: the state is read before it is written, and by nobody else unless
+ *  an index repeats. Zeros from { 0 } mean none of this. */
 typedef struct FlaShape {
   int64_t batch, tokens, heads, num_sequences;
   const int64_t *cu_seqlens;
+  const int64_t *state_indices;
+  int64_t num_states;
 } FlaShape;
 
 /** Version and build identity; compiled artefacts are cached under it. */
@@ -95,7 +103,7 @@ FLA_EXPORT int fla_run(const FlaProgram *program, const FlaTensor *tensors, int6
 /** Launches a program for a GPU on a stream of a device and returns without waiting:
  *  no synchronisation, no allocation on the device, nothing of it is read; it can be
  *  captured in a graph once the program has run on the device. All data, `cu_seqlens`
- *  (int64) included, are device pointers, values are one double on the device. `device`
+ *  and `state_indices` included, are device pointers, values are one double on the device. `device`
  *  is the driver's ordinal, `stream` a CUstream or hipStream_t of the context that is
  *  current, or of the device's primary context when none of that device is. Kernels
  *  are loaded once a context; the driver is opened at the first call. 0 on success. */

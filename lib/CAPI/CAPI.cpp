@@ -99,6 +99,10 @@ static runtime::Buffer bufferOf(const FlaTensor &t, int64_t heads) {
   return {t.data, t.stride_batch, t.stride_token, t.stride_head, groupOf(t, heads)};
 }
 
+static runtime::Shape shapeOf(const FlaShape &s) {
+  return {s.batch, s.tokens, s.heads, s.num_sequences, s.cu_seqlens, s.state_indices, s.num_states};
+}
+
 int fla_run(const FlaProgram *handle, const FlaTensor *tensors, int64_t numTensors, const FlaShape *given, int64_t numThreads) {
   const Program &program = *handle->program;
   if (program.device) {
@@ -109,7 +113,7 @@ int fla_run(const FlaProgram *handle, const FlaTensor *tensors, int64_t numTenso
     fail(std::move(error));
     return 1;
   }
-  runtime::Shape shape{given->batch, given->tokens, given->heads, given->num_sequences, given->cu_seqlens};
+  runtime::Shape shape = shapeOf(*given);
   if (std::string problem = runtime::checkShape(shape); !problem.empty()) {
     lastError = problem;
     return 1;
@@ -139,7 +143,7 @@ int fla_run_on_device(const FlaProgram *handle, const FlaTensor *tensors, int64_
   llvm::SmallVector<runtime::Buffer, 32> buffers;
   for (int64_t i = 0; i < numTensors; ++i)
     buffers.push_back(bufferOf(tensors[i], given->heads));
-  runtime::Shape shape{given->batch, given->tokens, given->heads, given->num_sequences, given->cu_seqlens};
+  runtime::Shape shape = shapeOf(*given);
   if (llvm::Error error = program.device->run(buffers, shape, device, stream)) {
     fail(std::move(error));
     return 1;

@@ -101,6 +101,7 @@ static void addKernelize(OpPassManager &pm, const CompileOptions &options) {
   kernelize.shared = sharedBytesOf(options);
   kernelize.saveStates = options.forward && options.saveStates;
   pm.addPass(createKernelize(kernelize));
+  pm.addPass(createFormSteps());
   pm.addPass(createSimplifyTiles());
 }
 

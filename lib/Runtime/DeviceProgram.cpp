@@ -29,7 +29,8 @@ public:
       const Buffer &b = buffers[index];
       values.append({reinterpret_cast<int64_t>(b.data), b.strideBatch, b.strideToken, b.strideHead, b.group});
     }
-    values.append({shape.tokens, shape.heads, shape.numSequences, reinterpret_cast<int64_t>(shape.cuSeqlens)});
+    values.append({shape.tokens, shape.heads, shape.numSequences, reinterpret_cast<int64_t>(shape.cuSeqlens),
+                   reinterpret_cast<int64_t>(shape.stateIndices), shape.numStates});
     for (int64_t &value : values)
       pointers.push_back(&value);
   }
@@ -119,15 +120,22 @@ llvm::Expected<const DeviceProgram::Loaded *> DeviceProgram::loadedAt(uint64_t c
   return &contexts.emplace(context, std::move(*loaded)).first->second;
 }
 
-llvm::Error DeviceProgram::checkOffsets(const Shape &shape, void *stream) {
+/// Offsets and indices, copied to the host for once (FLA_CHECK_OFFSETS).
+llvm::Error DeviceProgram::checkValues(const Shape &shape, void *stream) {
   // Nothing can be read while the stream is captured.
-  if (!shape.cuSeqlens || !knobs::checkOffsets() || driver.load()->isCapturing(stream))
+  if ((!shape.cuSeqlens && !shape.stateIndices) || !knobs::checkOffsets() || driver.load()->isCapturing(stream))
     return llvm::Error::success();
-  std::vector<int64_t> offsets(shape.numSequences + 1);
-  if (llvm::Error error = driver.load()->read(offsets.data(), shape.cuSeqlens, offsets.size() * sizeof(int64_t), stream))
-    return error;
   Shape onHost = shape;
-  onHost.cuSeqlens = offsets.data();
+  std::vector<int64_t> offsets, indices;
+  for (auto [values, given, count] :
+       {std::tuple(&offsets, &onHost.cuSeqlens, shape.numSequences + 1), std::tuple(&indices, &onHost.stateIndices, shape.numSequences)}) {
+    if (!*given)
+      continue;
+    values->resize(count);
+    if (llvm::Error error = driver.load()->read(values->data(), *given, count * sizeof(int64_t), stream))
+      return error;
+    *given = values->data();
+  }
   std::string problem = checkShape(onHost);
   return problem.empty() ? llvm::Error::success() : deviceError(problem);
 }
@@ -166,7 +174,7 @@ llvm::Error DeviceProgram::run(llvm::ArrayRef<Buffer> buffers, const Shape &shap
   auto loaded = loadedAt(entered->id, device);
   if (!loaded)
     return loaded.takeError();
-  if (llvm::Error error = checkOffsets(shape, stream))
+  if (llvm::Error error = checkValues(shape, stream))
     return error;
   return launchAll(**loaded, buffers, shape, stream);
 }

@@ -9,6 +9,9 @@
 namespace fla::runtime {
 namespace {
 
+/// The number of a sequence's state, negative where the sequence is skipped.
+int64_t stateOf(int64_t n, const Shape &shape) { return shape.stateIndices ? shape.stateIndices[n] : n; }
+
 /// One sequence and the grid points (chunks, or 1) that it has for a head and block.
 struct Sequence {
   GridPoint point;
@@ -18,22 +21,34 @@ struct Sequence {
 std::vector<Sequence> sequencesOf(const Kernel &kernel, const Shape &shape) {
   std::vector<Sequence> all;
   for (int64_t n = 0; n < shape.numSequences; ++n) {
+    int64_t state = stateOf(n, shape);
+    if (state < 0)
+      continue;
     bool packed = shape.cuSeqlens != nullptr;
     int64_t first = packed ? shape.cuSeqlens[n] : 0;
     int64_t rows = packed ? shape.cuSeqlens[n + 1] - first : shape.tokens;
     int64_t batch = packed ? 0 : n;
     int64_t slot = firstSlot(batch * shape.tokens + first, n, kernel.chunk);
     int64_t chunks = kernel.overChunks ? (rows + kernel.chunk - 1) / kernel.chunk : 1;
-    all.push_back({{n, batch, first, rows, slot, 0, 0, 0}, chunks});
+    all.push_back({{state, batch, first, rows, slot, 0, 0, 0}, chunks});
   }
   return all;
 }
 
 } // namespace
 
+static std::string checkIndices(const Shape &shape) {
+  for (int64_t n = 0; shape.stateIndices && n < shape.numSequences; ++n)
+    if (shape.stateIndices[n] >= shape.numStates)
+      return "expected state_indices below " + std::to_string(shape.numStates) + ", got " + std::to_string(shape.stateIndices[n]);
+  return "";
+}
+
 std::string checkShape(const Shape &shape) {
-  if (shape.batch < 0 || shape.tokens < 0 || shape.heads < 0 || shape.numSequences < 0)
+  if (shape.batch < 0 || shape.tokens < 0 || shape.heads < 0 || shape.numSequences < 0 || shape.numStates < 0)
     return "expected sizes that are not negative";
+  if (std::string problem = checkIndices(shape); !problem.empty())
+    return problem;
   if (!shape.cuSeqlens)
     return shape.numSequences == shape.batch ? "" : "expected as many sequences as batch entries without cu_seqlens";
   if (shape.batch != 1)

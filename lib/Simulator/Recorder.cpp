@@ -1,6 +1,7 @@
 //===- Recorder.cpp - what a run finds, and how it is told ----------------===//
 #include "Recorder.h"
 
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Operation.h"
 #include "llvm/Support/Format.h"
 
@@ -59,6 +60,8 @@ void Recorder::merge(const Recorder &other) {
   }
 }
 
+static bool isRepeated(mlir::Operation *op) { return op->getParentOfType<mlir::scf::ForOp>() || op->getParentOfType<mlir::scf::WhileOp>(); }
+
 Report Recorder::report() const {
   Report report;
   report.operations = operations;
@@ -67,7 +70,7 @@ Report Recorder::report() const {
   for (auto [i, op] : llvm::enumerate(program.sites)) {
     std::string operation = op->getName().getStringRef().str();
     if (shared[i].phases)
-      report.shared.push_back({locationOf(op), operation, shared[i].phases, shared[i].cycles, shared[i].ways});
+      report.shared.push_back({locationOf(op), operation, shared[i].phases, shared[i].cycles, shared[i].ways, isRepeated(op)});
     if (global[i].requests)
       report.global.push_back({locationOf(op), operation, global[i].requests, global[i].sectors, global[i].minimal});
   }

@@ -124,12 +124,21 @@ std::vector<FlaTensor> tensorsOf(const std::vector<int64_t> &flat) {
   return tensors;
 }
 
-/// Batch, tokens, heads, sequences and the address of cu_seqlens or 0.
+/// Batch, tokens, heads, sequences, the address of cu_seqlens or 0; and, where
+/// sequences choose their states, the address of state_indices or 0 and the
+/// number of states.
 FlaShape shapeOf(const std::vector<int64_t> &sizes) {
-  if (sizes.size() != 5)
-    throw std::invalid_argument("expected 5 numbers for the shape");
-  return {sizes[0], sizes[1], sizes[2], sizes[3],
-          reinterpret_cast<const int64_t *>(sizes[4])};
+  if (sizes.size() != 5 && sizes.size() != 7)
+    throw std::invalid_argument("expected 5 or 7 numbers for the shape");
+  FlaShape shape{};
+  shape.batch = sizes[0], shape.tokens = sizes[1], shape.heads = sizes[2];
+  shape.num_sequences = sizes[3];
+  shape.cu_seqlens = reinterpret_cast<const int64_t *>(sizes[4]);
+  if (sizes.size() == 7) {
+    shape.state_indices = reinterpret_cast<const int64_t *>(sizes[5]);
+    shape.num_states = sizes[6];
+  }
+  return shape;
 }
 
 /// Tensors in the manifest's order, see tensorsOf and shapeOf.
@@ -159,8 +168,8 @@ public:
 
   /// `addresses` in the manifest's order, 0 for absent ones. Copies what it
   /// changes, so that threads can share a launcher.
-  void launch(const py::list &addresses, int64_t offsets,
-              int64_t stream) const {
+  void launch(const py::list &addresses, int64_t offsets, int64_t stream,
+              int64_t indices) const {
     if (addresses.size() != tensors.size())
       throw std::invalid_argument("expected an address for each tensor");
     std::vector<FlaTensor> now = tensors;
@@ -170,6 +179,7 @@ public:
       throw py::error_already_set();
     FlaShape shape = sizes;
     shape.cu_seqlens = reinterpret_cast<const int64_t *>(offsets);
+    shape.state_indices = reinterpret_cast<const int64_t *>(indices);
     int status;
     {
       py::gil_scoped_release release;
@@ -199,7 +209,8 @@ PYBIND11_MODULE(_fla, m) {
   py::class_<Launcher>(m, "Launcher")
       .def(py::init<const Program &, const std::vector<int64_t> &,
                     const std::vector<int64_t> &, int64_t>())
-      .def("launch", &Launcher::launch);
+      .def("launch", &Launcher::launch, py::arg("addresses"),
+           py::arg("offsets"), py::arg("stream"), py::arg("indices") = 0);
   m.def("open", &open, "Loads libfla from a path");
   m.def("version",
         [] { return std::string(need(api.version, "fla_version")()); });

@@ -61,15 +61,15 @@ void run(const Operation &op, const std::string &chip, const std::string &elemen
     std::printf("FAIL %s: cannot parse\n%s\n", op.name.c_str(), text.c_str());
     return;
   }
-  Trial trial{op.name + " (" + element + ")", chip, {}, {}, element == "f32" ? 1e-5 : 1e-2};
-  trial.launch.tokens = tokens;
-  trial.launch.heads = heads;
+  Trial trial{op.name + " (" + element + ")", {chip, {}, {}}, element == "f32" ? 1e-5 : 1e-2};
+  trial.run.launch.tokens = tokens;
+  trial.run.launch.heads = heads;
   auto kernel = *module->getOps<tile::KernelOp>().begin();
   for (unsigned i = 0; i < 3; ++i) {
     auto type = mlir::cast<tile::BufferType>(kernel.getBody().getArgument(i).getType());
     auto values = i == 2 ? numbers(tokens * heads, -2, 0) : numbers(tokens * heads * 32, -0.4, 0.3);
     roundTo(type.getElementType(), values);
-    trial.given[kernel.getArgName(i).str()] = {values, heads};
+    trial.run.given[kernel.getArgName(i).str()] = {values, heads};
   }
   compare(*module, trial);
 }

@@ -45,6 +45,7 @@ std::vector<float> product(llvm::ArrayRef<uint16_t> a, llvm::ArrayRef<uint16_t> 
 
 void testCore();
 void testChecks();
+void testCopies();
 void testNVIDIA();
 void testAMD();
 

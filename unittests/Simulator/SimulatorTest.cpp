@@ -126,8 +126,11 @@ std::vector<float> product(llvm::ArrayRef<uint16_t> a, llvm::ArrayRef<uint16_t> 
 using namespace fla::sim::test;
 
 int main() {
-  for (auto [what, test] :
-       {std::pair<const char *, void (*)()>("core", testCore), {"checks", testChecks}, {"NVIDIA", testNVIDIA}, {"AMD", testAMD}}) {
+  for (auto [what, test] : {std::pair<const char *, void (*)()>("core", testCore),
+                            {"checks", testChecks},
+                            {"copies", testCopies},
+                            {"NVIDIA", testNVIDIA},
+                            {"AMD", testAMD}}) {
     auto start = std::chrono::steady_clock::now();
     int before = failures;
     test();

@@ -24,7 +24,7 @@ struct Distance {
   double error = 0.0;
   std::string where;
   void include(double other, const llvm::Twine &name) {
-    if (!(other <= error)) { // a NaN counts as the worst
+    if (!(other <= error) && error == error) { // a NaN counts as the worst, and stays
       error = other;
       where = name.str();
     }

@@ -4,8 +4,10 @@
 //
 //   data (null if absent), strides of batch, token and head in elements, group
 //
-// and then four for the launch: tokens, heads, sequences, cu_seqlens (a device
-// pointer to int64 offsets, null when the sequences are not packed). The grid has
+// and then six for the launch: tokens, heads, sequences, cu_seqlens (a device
+// pointer to int64 offsets, null when the sequences are not packed), state_indices
+// (a device pointer to one int64 a sequence, null when sequence n has state n) and
+// the number of states; a sequence whose index is no state's is skipped. The grid has
 // one axis; block b of head h of sequence n is (n * heads + h) * blocks + b. A
 // kernel over chunks counts chunk slots (Launch.h) in place of sequences.
 //
@@ -33,8 +35,8 @@ public:
   DeviceProgram(const DeviceProgram &) = delete;
 
   /// Launches all kernels in order on a stream of `device`, and returns without
-  /// waiting. `buffers` are the program's arguments; `shape.cuSeqlens` and all data
-  /// are device pointers and never read here. An empty grid launches nothing.
+  /// waiting. `buffers` are the program's arguments; `shape.cuSeqlens`, `shape.stateIndices`
+  /// and all data are device pointers and never read here. An empty grid launches nothing.
   llvm::Error run(llvm::ArrayRef<Buffer> buffers, const Shape &shape, int64_t device, void *stream);
 
   /// cuda:sm_90.
@@ -48,7 +50,7 @@ private:
   llvm::Expected<const Loaded *> loadedAt(uint64_t context, int64_t device);
   llvm::Expected<Loaded> load(int64_t device);
   llvm::Error launchAll(const Loaded &loaded, llvm::ArrayRef<Buffer> buffers, const Shape &shape, void *stream);
-  llvm::Error checkOffsets(const Shape &shape, void *stream);
+  llvm::Error checkValues(const Shape &shape, void *stream);
 
   DeviceCode code;
   std::vector<DeviceKernel> kernels;

@@ -9,10 +9,14 @@
 namespace fla::runtime {
 
 /// Run-time sizes; with `cuSeqlens` (numSequences+1 offsets) the sequences are
-/// packed along the time of batch entry 0, otherwise numSequences == batch.
+/// packed along the time of batch entry 0, otherwise numSequences == batch. With
+/// `stateIndices` (one a sequence) sequence n has the state of that number out of
+/// `numStates`; a negative one skips the sequence.
 struct Shape {
   int64_t batch = 1, tokens = 0, heads = 1, numSequences = 1;
   const int64_t *cuSeqlens = nullptr;
+  const int64_t *stateIndices = nullptr;
+  int64_t numStates = 0;
 };
 
 /// A kernel that can be launched.
@@ -30,7 +34,7 @@ inline int64_t firstSlot(int64_t row, int64_t n, int64_t chunk) { return row / c
 inline int64_t numSlots(const Shape &shape, int64_t chunk) { return shape.batch * shape.tokens / chunk + shape.numSequences; }
 
 /// Problems of a shape as a sentence (offsets that fall or leave the tokens,
-/// negative sizes, ...); empty when there are none.
+/// indices beyond the states, negative sizes, ...); empty when there are none.
 std::string checkShape(const Shape &shape);
 
 /// Runs the kernel for every sequence, head and block (and chunk, if it is

@@ -120,6 +120,7 @@ struct SharedAccess {
   uint64_t phases = 0; ///< of all warps and executions
   uint64_t cycles = 0; ///< phases times their ways
   unsigned ways = 0;   ///< different words wanted of one bank at once, at worst; 1 is ideal
+  bool repeated = false; ///< inside a loop
 };
 
 /// One operation's accesses to global memory.

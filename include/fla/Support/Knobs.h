@@ -12,7 +12,8 @@
 // | FLA_CUDA_DRIVER  | libcuda.so.1        | path of NVIDIA's driver library              |
 // | FLA_HIP_DRIVER   | libamdhip64.so      | path of AMD's HIP runtime                    |
 // | FLA_CHECK_OFFSETS| 0                   | 1: wait for and check the values of a GPU    |
-// |                  |                     | call's cu_seqlens (not while capturing)      |
+// |                  |                     | call's cu_seqlens and state_indices (not     |
+// |                  |                     | while capturing)                             |
 //
 // Read afresh at each call, so that a test can change them. Nothing else in the
 // project calls getenv.

@@ -104,9 +104,22 @@ static SmallVector<Value> applyGatedInverse(TileAlgebra &alg, Value inverse, Val
   return results;
 }
 
+/// One token: its rows follow each other, each adds what those before it (after it) give.
+static SmallVector<Value> substitute(TileAlgebra &alg, ValueRange scores, ValueRange rows, bool transposed) {
+  int64_t n = rows.size();
+  SmallVector<Value> results(rows);
+  for (int64_t step = 0; step < n; ++step)
+    for (int64_t i = transposed ? n - 1 - step : step, j = 0; j < n; ++j)
+      if (Value score = transposed ? scores[j * n + i] : scores[i * n + j]; (transposed ? j > i : j < i) && !alg.isZero(score))
+        results[i] = alg.add(results[i], alg.dot(score, results[j], {}));
+  return results;
+}
+
 SmallVector<Value> fla::expandSolve(TileAlgebra &alg, ValueRange scores, ValueRange rows, Value gate, bool transposed) {
   if (llvm::all_of(scores, [&](Value score) { return alg.isZero(score); }))
     return SmallVector<Value>(rows);
+  if (alg.getSizes().chunk == 1)
+    return substitute(alg, scores, rows, transposed);
   int64_t n = rows.size();
   Value matrix = n == 1 ? scores[0] : interleaveScores(alg, scores, n);
   Value inverse = tile::InverseOp::create(alg.getBuilder(), alg.getLoc(), matrix);

@@ -51,6 +51,7 @@ struct LayoutsOfChip : impl::LayoutsOfChipBase<LayoutsOfChip> {
     AtomTexts atom = atomOf(*found, operandsOf(module), &getContext());
     layouts.accumulator = atom.accumulator, layouts.left = atom.left, layouts.right = atom.right;
     OpPassManager passes(ModuleOp::getOperationName());
+    passes.addPass(createAssignStepLayouts({layouts.lanes, layouts.warps}));
     passes.addPass(createPadTiles());
     passes.addPass(createCSEPass());
     // Half of the memory is left to what passes between threads.

@@ -26,7 +26,7 @@ static LLVM::LLVMFunctionType functionType(tile::KernelOp kernel) {
   SmallVector<Type> types;
   for (unsigned i = 0; i < kernel.getBody().getNumArguments(); ++i)
     types.append({pointer, i64, i64, i64, i64});
-  types.append({i64, i64, i64, pointer});
+  types.append({i64, i64, i64, pointer, pointer, i64});
   return LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), types);
 }
 

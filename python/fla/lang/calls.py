@@ -16,14 +16,19 @@ from .definition import Argument, Definition
 from .dimensions import evaluate, names_in, solve_sizes
 from .signature import REQUIRED, Parameter
 
-__all__ = ["Bound", "bind_names", "bind_tensors", "free_names", "check_offsets", "keep", "DTYPES"]
+__all__ = ["Bound", "bind_names", "bind_tensors", "free_names", "check_indices", "check_offsets", "keep", "DTYPES"]
 
 DTYPES = {torch.float64: "f64", torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 
 
 @dataclass
 class Bound:
-    """A checked call. Tensors have a head axis; sizes name every dimension."""
+    """A checked call. Tensors have a head axis; sizes name every dimension.
+
+    indices: which of the initial states each sequence has, None for its own.
+    in_place: whether final states are written where the initial ones are.
+    given_states: the initial states as they were given.
+    """
 
     tensors: dict = field(default_factory=dict)
     values: dict = field(default_factory=dict)
@@ -34,6 +39,14 @@ class Bound:
     heads: int = 1
     sequences: int = 0
     on_gpu: bool = False
+    indices: torch.Tensor | None = None
+    in_place: bool = False
+    given_states: list = field(default_factory=list)
+
+    @property
+    def on_pool(self) -> bool:
+        """Whether the states are a pool: indexed, or updated in place."""
+        return self.in_place or self.indices is not None
 
 
 def bind_names(name: str, parameters: list[Parameter], args: tuple, kwargs: dict, extra: set[str]) -> dict:
@@ -55,7 +68,8 @@ def bind_names(name: str, parameters: list[Parameter], args: tuple, kwargs: dict
             states = [p.name for p in parameters if p.role == "state"]
             hint = "; states are given as initial_state" if key in states else ""
             raise TypeError(f"{name}: unknown argument '{key}'; expected {', '.join([*known_order(inputs), *sorted(extra)])}"
-                            f", initial_state, output_final_state, cu_seqlens, form or chunk_size{hint}")
+                            f", initial_state, output_final_state, cu_seqlens, state_indices, inplace_final_state, "
+                            f"form or chunk_size{hint}")
         given[key] = value
     for p in inputs:
         if p.name not in given:
@@ -226,15 +240,22 @@ def _check_initial(name: str, definition: Definition, bound: Bound, initial) -> 
                          f"({', '.join(s.name for s in definition.states)}), got {len(states)}")
     heads = head_counts(definition, bound.tensors)
     dtype = state_dtype(bound.tensors.values())
+    bound.given_states = states
+    lead, extent = ("N", bound.sequences) if bound.indices is None else ("P", _pool_size(states))
     for i, (state, x) in enumerate(zip(definition.states, states)):
         bound.initial.append(None if x is None else _check_state(
-            name, state, x, [bound.sequences, state_heads(definition, i, heads),
-                             *(evaluate(d, bound.sizes) for d in state.dims)], dtype))
+            name, state, x, lead, [extent, state_heads(definition, i, heads),
+                                   *(evaluate(d, bound.sizes) for d in state.dims)], dtype, bound.in_place))
 
 
-def _check_state(name: str, state, x, want: list, dtype: torch.dtype) -> torch.Tensor:
+def _pool_size(states: list) -> int:
+    """States in a pool: those of the first that tells."""
+    return next((int(x.shape[0]) for x in states if isinstance(x, torch.Tensor) and x.dim()), 0)
+
+
+def _check_state(name: str, state, x, lead: str, want: list, dtype: torch.dtype, in_place: bool) -> torch.Tensor:
     where = f"{name}: initial_state '{state.name}'"
-    layout = f"[{', '.join(['N', 'H', *state.dims])}] = {want}"
+    layout = f"[{', '.join([lead, 'H', *state.dims])}] = {want}"
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"{where}: expected a tensor {layout}, got {type(x).__name__}")
     _check_place(where, x)
@@ -242,7 +263,72 @@ def _check_state(name: str, state, x, want: list, dtype: torch.dtype) -> torch.T
         x = x.unsqueeze(1)
     if list(x.shape) != want:
         raise ValueError(f"{where}: expected shape {layout}, got {list(x.shape)}")
+    if in_place:
+        _check_updatable(where, x, dtype)
     return x if x.dtype == dtype else x.to(dtype)
+
+
+def _check_updatable(where: str, x: torch.Tensor, dtype: torch.dtype) -> None:
+    """Whether a kernel can write final states into this very memory."""
+    if x.dtype != dtype:
+        raise TypeError(f"{where}: expected dtype {dtype} of a state that is updated in place, got {x.dtype}")
+    inner = 1
+    for size, stride in zip(reversed(x.shape[2:]), reversed(x.stride()[2:])):
+        if size != 1 and stride != inner:
+            raise ValueError(f"{where}: expected contiguous states (the last {x.dim() - 2} axes) to update in place, "
+                             f"got strides {list(x.stride())}")
+        inner *= size
+    if any(size > 1 and stride == 0 for size, stride in zip(x.shape, x.stride())):
+        raise ValueError(f"{where}: expected states that share no memory to update in place, "
+                         f"got strides {list(x.stride())}")
+
+
+def _check_pool(name: str, definition: Definition, bound: Bound, initial, wanted: bool) -> None:
+    """States that are chosen by indices or updated in place."""
+    what = "inplace_final_state" if bound.in_place else "state_indices"
+    if initial is None or any(x is None for x in bound.initial):
+        raise ValueError(f"{name}: {what}: expected initial_state, all states of the definition "
+                         f"({', '.join(s.name for s in definition.states)}), got None")
+    tensors = (*bound.tensors.values(), *bound.initial)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        raise ValueError(f"{name}: {what}: expected a call without gradients (torch.no_grad()), "
+                         "got a tensor that requires one")
+    if not bound.in_place:
+        if wanted:
+            raise ValueError(f"{name}: state_indices: expected inplace_final_state=True, which updates the pool, "
+                             "or output_final_state=False")
+        return
+    for state, x in zip(definition.states, bound.initial):
+        if x.shape[1] != bound.heads:
+            raise ValueError(f"{name}: inplace_final_state: expected a state for each of the call's {bound.heads} heads, "
+                             f"got {x.shape[1]} of state '{state.name}', which heads share")
+
+
+def _check_indices(name: str, bound: Bound, indices) -> None:
+    """What can be said of state_indices without reading it."""
+    if indices is None:
+        return
+    where, layout = f"{name}: state_indices", f"[N] = [{bound.sequences}]"
+    if not isinstance(indices, torch.Tensor):
+        raise TypeError(f"{where}: expected an int32 or int64 tensor {layout}, got {type(indices).__name__}")
+    if indices.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"{where}: expected dtype int32 or int64, got {indices.dtype}")
+    _check_device(where, indices)
+    if tuple(indices.shape) != (bound.sequences,):
+        raise ValueError(f"{where}: expected shape {layout}, got {list(indices.shape)}")
+    bound.indices = indices
+
+
+def check_indices(name: str, indices: torch.Tensor, states: int, update: bool) -> None:
+    """Raises ValueError unless indices are below `states`, and different where states are updated."""
+    seen = set()
+    for i in indices.tolist():
+        if i >= states:
+            raise ValueError(f"{name}: state_indices: expected indices below {states}, the states of the pool, got {i}")
+        if update and i in seen:
+            raise ValueError(f"{name}: state_indices: expected each state once where states are updated, got {i} twice")
+        if i >= 0:
+            seen.add(i)
 
 
 def _check_packed(name: str, bound: Bound, cu_seqlens) -> None:
@@ -266,15 +352,14 @@ def _check_packed(name: str, bound: Bound, cu_seqlens) -> None:
 def _check_devices(name: str, definition: Definition, bound: Bound, cu_seqlens) -> None:
     """A call with a tensor on a GPU has all of them there."""
     states = (t for t in bound.initial if t is not None)
-    tensors = [*bound.tensors.values(), *states, *([] if cu_seqlens is None else [cu_seqlens])]
+    tensors = [*bound.tensors.values(), *states, *(t for t in (cu_seqlens, bound.indices) if t is not None)]
     bound.on_gpu = any(devices.is_gpu(t.device) for t in tensors)
     if not bound.on_gpu:
         return
     first, device = next((n, t.device) for n, t in bound.tensors.items())
     named = {f"argument '{n}'": t for n, t in bound.tensors.items()}
     named.update({f"initial_state '{s.name}'": t for s, t in zip(definition.states, bound.initial) if t is not None})
-    if cu_seqlens is not None:
-        named["cu_seqlens"] = cu_seqlens
+    named.update({n: t for n, t in (("cu_seqlens", cu_seqlens), ("state_indices", bound.indices)) if t is not None})
     for what, t in named.items():
         if t.device != device:
             raise ValueError(f"{name}: {what}: expected a tensor on {device}, as '{first}' is, got one on {t.device}")
@@ -310,8 +395,12 @@ def keep(cache: dict, key, value) -> None:
     cache[key] = value
 
 
-def bind_tensors(name: str, definition: Definition, given: dict, absent: tuple, initial, cu_seqlens) -> Bound:
-    """A checked call of `definition`. Raises TypeError or ValueError naming the argument."""
+def bind_tensors(name: str, definition: Definition, given: dict, absent: tuple, initial, cu_seqlens,
+                 indices=None, in_place: bool = False, wanted: bool = False) -> Bound:
+    """A checked call of `definition`. Raises TypeError or ValueError naming the argument.
+
+    wanted: whether the caller asks for final states.
+    """
     bound = _collect(name, definition, given, absent)
     key = _shape_key(definition, bound, given)
     known = definition.checked.get(key) if key else None
@@ -322,7 +411,11 @@ def bind_tensors(name: str, definition: Definition, given: dict, absent: tuple, 
             keep(definition.checked, key, (bound.sizes, bound.batch, bound.tokens, bound.heads))
     else:
         bound.sizes, bound.batch, bound.tokens, bound.heads = known
+    bound.in_place = bool(in_place)
     _check_packed(name, bound, cu_seqlens)
+    _check_indices(name, bound, indices)
     _check_initial(name, definition, bound, initial)
     _check_devices(name, definition, bound, cu_seqlens)
+    if bound.on_pool:
+        _check_pool(name, definition, bound, initial, wanted)
     return bound

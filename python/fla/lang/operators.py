@@ -5,6 +5,7 @@ For a definition with inputs q, k and a state S there are
     fla::name_hash        (Tensor in_q, ..., Tensor? state_S, ..., bool finals) -> (Tensor o, Tensor S)
     fla::name_hash_saving the same, with the chunk states that the backward wants
     fla::name_hash_backward
+    fla::name_hash_pool   states are chosen by indices and updated in place; without a backward
 
 The hash is that of the definition's text, so redefining a step makes new
 operators and never changes old ones.
@@ -13,14 +14,15 @@ operators and never changes old ones.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import torch
 
 from .. import knobs
 from . import devices
-from .calls import (DTYPES, Bound, check_offsets, free_names, head_counts, keep, state_dtype, state_heads)
+from .calls import (DTYPES, Bound, check_indices, check_offsets, free_names, head_counts, keep, state_dtype,
+                    state_heads)
 from .definition import Definition
 from .dimensions import evaluate, solve_sizes
 from .programs import Launch, Program, compile_program, run_program
@@ -33,7 +35,11 @@ SHORT = 16
 
 @dataclass(frozen=True)
 class Operands:
-    """An operator's flat operands, by what they are; `free` lists sizes as text."""
+    """An operator's flat operands, by what they are; `free` lists sizes as text.
+
+    indices: which state of `initial` each sequence has, None for its own.
+    update: whether final states are written where the initial ones are.
+    """
 
     tensors: dict
     initial: list
@@ -43,6 +49,8 @@ class Operands:
     form: str
     chunk: int
     finals: bool
+    indices: torch.Tensor | None = None
+    update: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -65,9 +73,10 @@ class Operators:
         self.name = f"fla::{definition.name}_{digest}"
 
     # Schemas.
-    def _operand_schema(self) -> str:
+    def _operand_schema(self, updated: bool = False) -> str:
         parts = [f"Tensor in_{a.name}" for a in self.inputs]
-        parts += [f"Tensor? state_{s.name}" for s in self.definition.states]
+        parts += [f"{f'Tensor(a{i}!)' if updated else 'Tensor?'} state_{s.name}"
+                  for i, s in enumerate(self.definition.states)]
         parts += [f"float value_{a.name}" for a in self.values]
         return ", ".join([*parts, "Tensor? cu_seqlens", "str free", "str form", "int chunk", "bool finals"])
 
@@ -106,6 +115,30 @@ class Operators:
         op.register_autograd(self.differentiate, setup_context=setup)
         self.backward  # registered before anything can need it
         return op
+
+    @cached_property
+    def pool(self):
+        """The forward on a pool of states: only outputs are returned."""
+        schema = (f"({self._operand_schema(updated=True)}, Tensor? state_indices, bool update) -> "
+                  f"({', '.join(['Tensor'] * len(self.definition.outputs))})")
+
+        def run(*flat):
+            return self._only(self._run_on_pool(self.split(flat)))
+
+        def fake(*flat):
+            return self._only(self._fake(self.split(flat), False)[:len(self.definition.outputs)])
+
+        op = torch.library.custom_op(self.name + "_pool", run, mutates_args=self._state_names(), schema=schema)
+        op.register_fake(fake)
+        return op
+
+    def _state_names(self) -> tuple[str, ...]:
+        return tuple(f"state_{s.name}" for s in self.definition.states)
+
+    @staticmethod
+    def _only(results):
+        """As torch.library wants it: a single result without a tuple."""
+        return results[0] if len(results) == 1 else tuple(results)
 
     @cached_property
     def backward(self):
@@ -222,6 +255,24 @@ class Operators:
             finals = [torch.empty(0, dtype=dtype, device=x.device) for _ in shapes]
         outputs = [out["output"][spec.key] for spec in program.rows("output")]
         return (*outputs, *finals, *([list(out.get("saved", {}).values())] if saving else []))
+
+    def _run_on_pool(self, x: Operands):
+        program, launch, _ = self.prepare(x, saving=False)
+        launch = self._with_indices(self._with_offsets(launch, x), x)
+        if launch.batch == 0 or launch.tokens == 0 or launch.sequences == 0:
+            return [t.zero_() for t in self._fake(x, False)[:len(self.definition.outputs)]]
+        states = self._by_state(x.initial)
+        given = {"input": x.tensors, "initial_state": states, **({"final_state": states} if x.update else {})}
+        out = run_program(program, launch, x.values, given, x.device, ("final_state",))
+        return [out["output"][spec.key] for spec in program.rows("output")]
+
+    def _with_indices(self, launch: Launch, x: Operands) -> Launch:
+        if x.indices is None:
+            return launch
+        states = x.initial[0].shape[0]
+        if not devices.is_gpu(x.device):
+            check_indices(self.definition.name, x.indices, states, x.update)
+        return replace(launch, indices=x.indices.to(torch.int64).contiguous(), states=states)
 
     def prepare(self, x: Operands, saving: bool) -> tuple[Program, Launch, list]:
         """(program, launch without offsets, shapes of the states), remembered by shapes and dtypes."""
@@ -409,14 +460,18 @@ def resolve_form(form: str, bound: Bound, packed: bool) -> str:
 
 
 def flat_operands(operators: Operators, bound: Bound, cu_seqlens, form: str, chunk: int, finals: bool) -> tuple:
-    """What the operators take, of a checked call."""
+    """What the operators take, of a checked call; two more where it is on a pool of states."""
     form = resolve_form(form, bound, cu_seqlens is not None)
     free = " ".join(str(bound.sizes[n]) for n in operators.free)
-    return (*bound.tensors.values(), *bound.initial, *bound.values.values(), cu_seqlens, free, form, chunk, finals)
+    on_pool = (bound.indices, bound.in_place) if bound.on_pool else ()
+    return (*bound.tensors.values(), *bound.initial, *bound.values.values(), cu_seqlens, free, form, chunk, finals,
+            *on_pool)
 
 
 def training(operators: Operators, bound: Bound, flat: tuple) -> tuple[bool, bool]:
     """(whether a call needs a backward, whether it keeps the chunk states for that)."""
+    if bound.on_pool:
+        return False, False
     tensors = (*bound.tensors.values(), *bound.initial)
     trains = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     return trains, trains and operators.split(flat).form == "chunk" and _saves(operators, bound)
@@ -424,6 +479,9 @@ def training(operators: Operators, bound: Bound, flat: tuple) -> tuple[bool, boo
 
 def call_operator(operators: Operators, bound: Bound, flat: tuple):
     """(outputs, final states) of a checked call, `flat` being its flat_operands."""
+    if bound.on_pool:
+        out = operators.pool(*flat)
+        return ([out] if isinstance(out, torch.Tensor) else list(out)), bound.given_states
     op = operators.saving if training(operators, bound, flat)[1] else operators.forward
     out = op(*flat)
     count = len(operators.definition.outputs)

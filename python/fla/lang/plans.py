@@ -8,6 +8,7 @@ that is known and only addresses differ.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -155,8 +156,8 @@ def _allocator(index: int, device: torch.device):
 class Plan:
     """A launch with its addresses left open."""
 
-    __slots__ = ("index", "device", "launcher", "addresses", "sources", "values", "made", "offsets", "results",
-                 "finals", "training")
+    __slots__ = ("index", "device", "launcher", "addresses", "sources", "values", "made", "offsets", "indices",
+                 "results", "finals", "updated", "training")
 
     def __init__(self, index: int, device: torch.device):
         self.index, self.device = index, device
@@ -166,8 +167,10 @@ class Plan:
         self.values: list[tuple[int, float]] = []  # (row, number)
         self.made: list[tuple] = []  # (row, whether zeroed, shape, strides, dtype)
         self.offsets: int | None = None  # tensor of the call
+        self.indices: int | None = None  # tensor of the call
         self.results: list[int] = []  # outputs, then the final states that are wanted, as indices into made
         self.finals = 0  # how many of them are final states
+        self.updated: list[int] = []  # states written in place, as tensors of the call
         self.training: _Training | None = None
 
     def run(self, tensors: list):
@@ -177,10 +180,13 @@ class Plan:
             flat = [made[i] for i in self.results]
         else:
             flat = _Trained.apply(self, *tensors)
-        if self.finals == 0:
+        if self.updated:
+            outputs, finals = flat, [tensors[i] for i in self.updated]
+        elif self.finals == 0:
             return (*flat, None)
-        outputs, finals = flat[:-self.finals], flat[-self.finals:]
-        return (*outputs, finals[0] if self.finals == 1 else tuple(finals))
+        else:
+            outputs, finals = flat[:-self.finals], flat[-self.finals:]
+        return (*outputs, finals[0] if len(finals) == 1 else tuple(finals))
 
     def launch(self, tensors) -> list[torch.Tensor]:
         """Starts the kernels; the tensors made for them."""
@@ -197,11 +203,14 @@ class Plan:
             t = torch.zeros(shape, dtype=dtype, device=self.device) if zeros else empty(shape, strides, dtype)
             addresses[row] = t.data_ptr()
             made.append(t)
-        offsets = 0
+        offsets = indices = 0
         if self.offsets is not None:
             cu_seqlens = tensors[self.offsets].to(torch.int64).contiguous()
             offsets = cu_seqlens.data_ptr()
-        self.launcher.launch(addresses, offsets, stream)
+        if self.indices is not None:
+            state_indices = tensors[self.indices].to(torch.int64).contiguous()
+            indices = state_indices.data_ptr()
+        self.launcher.launch(addresses, offsets, stream, indices)
         return made
 
 
@@ -250,7 +259,7 @@ def _positions(parameters: list, args: tuple, kwargs: dict) -> dict:
 
 
 def _source(spec, operands, states: dict, where: dict):
-    """(tensor, its place in the call) that a row reads; None when the call leaves it out."""
+    """(tensor, its place in the call) that a row reads or updates; None when the call leaves it out."""
     if spec.role == "input":
         return operands.tensors[spec.key], where.get(spec.key)
     position = states[spec.key]
@@ -266,13 +275,14 @@ def plan_of(parameters: list, args: tuple, kwargs: dict, operators, operands, tr
     if place is None or launch.batch == 0 or launch.tokens == 0 or launch.sequences == 0:
         return None
     where, packed = _positions(parameters, args, kwargs), operands.cu_seqlens is not None
+    sparse = packed or operands.indices is not None
     states = {s.name: i for i, s in enumerate(operators.definition.states)}
     plan, flat, made = Plan(place.index, operands.device), [], {}
     for row, spec in enumerate(program.args):
         if spec.kind == "value" and spec.role == "input":
             plan.values.append((row, operands.values[spec.name]))
             flat += NOTHING
-        elif spec.role in ("input", "initial_state"):
+        elif spec.role in ("input", "initial_state") or spec.role == "final_state" and operands.update:
             found = _source(spec, operands, states, where)
             if found is None:
                 flat += NOTHING
@@ -292,11 +302,14 @@ def plan_of(parameters: list, args: tuple, kwargs: dict, operators, operands, tr
                 return None
             made[(spec.role, spec.key)] = len(plan.made)
             like = torch.empty(shape, dtype=spec.dtype, device="meta")
-            plan.made.append((row, needs_zeros(spec, packed), tuple(shape), like.stride(), spec.dtype))
+            plan.made.append((row, needs_zeros(spec, sparse), tuple(shape), like.stride(), spec.dtype))
             flat += row_of(like, spec)
     plan.offsets = where["cu_seqlens"] if packed else None
+    plan.indices = where["state_indices"] if operands.indices is not None else None
     plan.results = [made[("output", spec.key)] for spec in program.rows("output")]
-    if operands.finals:
+    if operands.update:
+        plan.updated = [where[("state", i)] for i in range(len(states))]
+    elif operands.finals:
         plan.finals = len(states)
         plan.results += [made[("final_state", name)] for name in states]
     if trains:
@@ -306,7 +319,8 @@ def plan_of(parameters: list, args: tuple, kwargs: dict, operators, operands, tr
         rest = (operands.free, operands.form, operands.chunk, operands.finals)
         plan.training = _Training(operators, order, saving, saved, list(operands.values.values()), rest)
     plan.addresses = [0] * len(program.args)
-    plan.launcher = program.launcher(flat, sizes_of(launch), place.index)
+    pool = operands.initial[0].shape[0] if operands.indices is not None else 0
+    plan.launcher = program.launcher(flat, sizes_of(replace(launch, states=pool)), place.index)
     return plan
 
 

@@ -64,7 +64,10 @@ class Program:
 
 @dataclass(frozen=True)
 class Launch:
-    """Run-time sizes of one run; offsets are the int64 cu_seqlens, or None."""
+    """Run-time sizes of one run; offsets are the int64 cu_seqlens, or None.
+
+    indices: int64, which of `states` states each sequence has; None for its own.
+    """
 
     batch: int
     tokens: int
@@ -72,6 +75,8 @@ class Launch:
     sequences: int
     offsets: torch.Tensor | None = None
     ends: tuple[int, ...] = ()
+    indices: torch.Tensor | None = None
+    states: int = 0
 
     def extents(self, spec: ArgSpec, chunk: int) -> list[int]:
         """Shape of the tensor that a manifest row asks for."""
@@ -168,9 +173,12 @@ def row_of(t: torch.Tensor, spec: ArgSpec) -> tuple[int, int, int, int, int]:
     return t.data_ptr(), strides[0], 0, strides[1], t.shape[1]
 
 
-def needs_zeros(spec: ArgSpec, packed: bool) -> bool:
-    """Whether a caller sees rows of this result that no sequence may reach (rows past the last offset)."""
-    return packed and spec.kind == "token" and spec.role in ("output", "d_input")
+def needs_zeros(spec: ArgSpec, sparse: bool) -> bool:
+    """Whether a caller sees rows of this result that no sequence may reach.
+
+    `sparse`: a call with offsets (rows past the last one) or indices (of skipped sequences).
+    """
+    return sparse and spec.kind == "token" and spec.role in ("output", "d_input")
 
 
 def _allocate(spec: ArgSpec, launch: Launch, chunk: int, device: torch.device) -> torch.Tensor:
@@ -180,8 +188,9 @@ def _allocate(spec: ArgSpec, launch: Launch, chunk: int, device: torch.device) -
     spare slots of what is saved are never read.
     """
     shape = launch.extents(spec, chunk)
-    if devices.is_gpu(device):
-        make = torch.zeros if needs_zeros(spec, launch.offsets is not None) else torch.empty
+    if devices.is_gpu(device) or launch.indices is not None:
+        sparse = launch.offsets is not None or launch.indices is not None
+        make = torch.zeros if needs_zeros(spec, sparse) else torch.empty
         return make(shape, dtype=spec.dtype, device=device)
     t = torch.empty(shape, dtype=spec.dtype, device=device)
     if spec.kind == "token" and launch.ends and launch.ends[-1] < launch.tokens:
@@ -193,9 +202,9 @@ def _allocate(spec: ArgSpec, launch: Launch, chunk: int, device: torch.device) -
 
 
 def sizes_of(launch: Launch) -> list[int]:
-    """Run-time sizes as the compiler's runtime takes them, with the address of the offsets."""
-    offsets = launch.offsets.data_ptr() if launch.offsets is not None else 0
-    return [launch.batch, launch.tokens, launch.heads, launch.sequences, offsets]
+    """Run-time sizes as the compiler's runtime takes them, with the addresses of offsets and indices."""
+    offsets, indices = (0 if t is None else t.data_ptr() for t in (launch.offsets, launch.indices))
+    return [launch.batch, launch.tokens, launch.heads, launch.sequences, offsets, indices, launch.states]
 
 
 class _Values:
@@ -250,7 +259,7 @@ def run_program(program: Program, launch: Launch, values: dict, given: dict, dev
     if cells.index is None:
         _native.native().run(program.handle, flat, sizes, torch.get_num_threads())
     else:
-        program.launcher(flat, sizes, cells.index).launch(flat[::5], sizes[-1], cells.stream)
+        program.launcher(flat, sizes, cells.index).launch(flat[::5], sizes[4], cells.stream, sizes[5])
     return _gather(written)
 
 

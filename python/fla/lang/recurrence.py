@@ -30,6 +30,14 @@ class Recurrence:
     step, on traced values, its states come first and it returns what its own
     step returns.
 
+    Further keywords: cu_seqlens [N + 1] packs sequences along time; form is auto,
+    chunk or recurrent; chunk_size sets the tokens of a chunk. For decoding,
+    state_indices [N] (int32 or int64) makes initial_state a pool [P, H, ...] of
+    which sequence n has state state_indices[n], and is skipped where that is
+    negative (its outputs are zero); inplace_final_state=True writes the final
+    states where the initial ones are, and returns these tensors. Neither has a
+    backward; states that are updated must be named once.
+
     A step is traced once for each choice of static arguments and of optional
     inputs that are given, at the first use; what it closes over is read then.
     """
@@ -92,7 +100,8 @@ class Recurrence:
         return self.step(*args, **kwargs)
 
     def bind(self, *args, initial_state=None, output_final_state: bool = False, cu_seqlens=None,
-             form: str = "auto", chunk_size: int | None = None, **kwargs):
+             state_indices=None, inplace_final_state: bool = False, form: str = "auto",
+             chunk_size: int | None = None, **kwargs):
         """(operators, checked call, form) of a call, without running it."""
         from .calls import bind_names, bind_tensors
         from .operators import operators_of
@@ -101,14 +110,16 @@ class Recurrence:
         _check_chunk(self.name, chunk_size)
         given = bind_names(self.name, self.parameters, args, kwargs, self._dimension_names())
         definition, absent = self._select(given)
-        bound = bind_tensors(self.name, definition, given, absent, initial_state, cu_seqlens)
+        bound = bind_tensors(self.name, definition, given, absent, initial_state, cu_seqlens, state_indices,
+                             inplace_final_state, output_final_state)
         return operators_of(definition, absent), bound, form
 
     def _run(self, args: tuple, kwargs: dict):
         from .operators import call_operator, flat_operands
         operators, bound, form = self.bind(*args, **kwargs)
-        wanted = bool(kwargs.get("output_final_state", False))
-        flat = flat_operands(operators, bound, kwargs.get("cu_seqlens"), form, kwargs.get("chunk_size") or 0, wanted)
+        wanted = bound.in_place or bool(kwargs.get("output_final_state", False))
+        flat = flat_operands(operators, bound, kwargs.get("cu_seqlens"), form, kwargs.get("chunk_size") or 0,
+                             wanted and not bound.in_place)
         outputs, finals = call_operator(operators, bound, flat)
         if bound.on_gpu:
             self._plan(args, kwargs, operators, bound, flat)

@@ -16,7 +16,8 @@ __all__ = ["Parameter", "read_signature", "REQUIRED"]
 REQUIRED = inspect.Parameter.empty
 _ASCII = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Keywords of a call that no argument may take the place of.
-CALL_KEYWORDS = ("initial_state", "output_final_state", "cu_seqlens", "form", "chunk_size")
+CALL_KEYWORDS = ("initial_state", "output_final_state", "cu_seqlens", "state_indices", "inplace_final_state", "form",
+                 "chunk_size")
 
 
 @dataclass(frozen=True)

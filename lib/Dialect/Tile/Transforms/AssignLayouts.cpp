@@ -126,11 +126,19 @@ bool isAlongTokens(Operation *op) {
   return isa<CumSumOp, SegSumOp, SegSumGradOp, LevelDecayOp, LevelDecayGradOp, ScanOp, ScanGradOp, InverseOp>(op);
 }
 
+/// A kernel that an earlier pass gave layouts.
+bool hasLayouts(KernelOp kernel) {
+  auto isLaidOut = [](Type type) { return layoutOf(type).has_value(); };
+  return kernel.walk([&](Operation *op) { return WalkResult(success(llvm::none_of(op->getResultTypes(), isLaidOut))); }).wasInterrupted();
+}
+
 class Assigner {
 public:
   Assigner(const Layouts &layouts, KernelOp kernel) : layouts(layouts), axes(kernel), builder(kernel.getContext()) {}
 
   LogicalResult run(KernelOp kernel) {
+    if (hasLayouts(kernel))
+      return success();
     auto wrong = kernel.walk([&](Operation *op) {
       for (Type type : op->getResultTypes())
         if (auto tensor = dyn_cast<RankedTensorType>(type))

@@ -17,6 +17,19 @@ def SimplifyTiles : Pass<"fla-simplify-tiles", "::mlir::ModuleOp"> {
   let dependentDialects = ["::fla::tile::TileDialect"];
 }
 
+def FormSteps : Pass<"fla-form-steps", "::mlir::ModuleOp"> {
+  let summary = "Turns kernels of one token a chunk into the token's step";
+  let description = [{
+    In a kernel whose chunk is one token axes of size 1 go, and with them all that
+    relates tokens: products with such an axis become multiplications and sums, segment
+    sums, inverses, running sums and masks become numbers, scans elementwise work. What
+    is left is the recurrence: a state that is loaded once, updated token by token and
+    stored once, and vectors.
+    Example: test/Dialect/Tile/Transforms/form-steps.mlir.
+  }];
+  let dependentDialects = ["::fla::tile::TileDialect"];
+}
+
 def PadTiles : Pass<"fla-pad-tiles", "::mlir::ModuleOp"> {
   let summary = "Makes every axis of a kernel's tiles a power of two";
   let description = [{
@@ -33,6 +46,7 @@ def PadTiles : Pass<"fla-pad-tiles", "::mlir::ModuleOp"> {
   let dependentDialects = ["::fla::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
+<<<<<<< HEAD
 def StageLoads : Pass<"fla-stage-loads", "::mlir::ModuleOp"> {
   let summary = "Loads begin a chunk ahead";
   let description = [{
@@ -49,6 +63,23 @@ def StageLoads : Pass<"fla-stage-loads", "::mlir::ModuleOp"> {
     Option<"bytes", "bytes", "int64_t", "65536", "room for copies in a block">,
     Option<"wide", "wide", "bool", "false", "copy f32 matrices, too">];
   let dependentDialects = ["::fla::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];
+=======
+def AssignStepLayouts : Pass<"fla-assign-step-layouts", "::mlir::ModuleOp"> {
+  let summary = "Gives the tiles of a token's step layouts in which a state never moves";
+  let description = [{
+    In kernels of one token a chunk, without products, matrices are held by columns: a
+    thread has a few neighbours of a row, a row's neighbours lie in a few lanes, other
+    lanes have other rows and warps other columns. So a state is loaded and stored in
+    whole sectors, and a sum over its rows is one over registers and some lanes. Vectors
+    are slices of matrices along the axis that they meet; what is loaded or computed from
+    loads alone is loaded once for each axis that wants it. Other kernels stay as they are.
+    Example: test/Dialect/Tile/Transforms/assign-step-layouts.mlir.
+  }];
+  let options = [
+    Option<"lanes", "lanes", "int64_t", "32", "threads of a warp">,
+    Option<"warps", "warps", "int64_t", "8", "warps of a block">];
+  let dependentDialects = ["::fla::tile::TileDialect"];
+>>>>>>> main
 }
 
 def AssignLayouts : Pass<"fla-assign-layouts", "::mlir::ModuleOp"> {
