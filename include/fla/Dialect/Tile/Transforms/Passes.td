@@ -17,6 +17,38 @@ def SimplifyTiles : Pass<"fla-simplify-tiles", "::mlir::ModuleOp"> {
   let dependentDialects = ["::fla::tile::TileDialect"];
 }
 
+def HoistScales : Pass<"fla-hoist-scales", "::mlir::ModuleOp"> {
+  let summary = "Moves factors of a product's operands behind the product";
+  let description = [{
+    For targets whose products take operands best as they were loaded. A factor that
+    is one number a row of the result, one a column or one for all scales the product
+    in place of its operand, if that leaves what was loaded, or costs no more. Masks
+    of rows past the end of the sequence go where a factor is loaded as zero there.
+    Example: test/Dialect/Tile/Transforms/hoist-scales.mlir.
+  }];
+  let dependentDialects = ["::fla::tile::TileDialect", "::mlir::arith::ArithDialect"];
+}
+
+def FissionLoops : Pass<"fla-fission-loops", "::mlir::ModuleOp"> {
+  let summary = "Moves what depends on no state out of the loop over chunks, into a kernel over chunks";
+  let description = [{
+    A kernel that carries states from chunk to chunk keeps what reads them. Products
+    of tokens, inverses, sums of gates and what else costs more than a load and
+    elementwise arithmetic is computed before by a kernel `<name>_chunks` whose grid
+    runs over the chunks as well. It stores what the loop needs in buffers of kind
+    `saved` and role `temp`: an elementwise combination rather than its parts, unless
+    those are small; matrices that are only operands of products in the type that
+    products take, the rest in the compute type. Stores of what depends on no state
+    move along. A product restricted to pairs of tokens reads all of a stored matrix
+    that is zero for other pairs.
+
+    Kernels stay whole that lack such work, or loop over single tokens. What differs
+    between blocks of columns stays in the loop.
+    Example: test/Dialect/Tile/Transforms/fission-loops.mlir.
+  }];
+  let dependentDialects = ["::fla::tile::TileDialect"];
+}
+
 def PadTiles : Pass<"fla-pad-tiles", "::mlir::ModuleOp"> {
   let summary = "Makes every axis of a kernel's tiles a power of two";
   let description = [{
