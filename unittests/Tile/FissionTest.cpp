@@ -165,8 +165,8 @@ static void testDefinition(const std::string &path) {
         options.backward = !options.forward;
         options.saveStates = saves;
         options.blocks = blocks;
-        std::string name = stem + " " + direction + (saves ? " with states" : "") + (launch.offsets.empty() ? "" : ", packed") +
-                           (blocks > 1 ? ", in blocks" : "");
+        std::string name =
+            stem + " " + direction + (saves ? " with states" : "") + (launch.offsets.empty() ? "" : ", packed") + (blocks > 1 ? ", in blocks" : "");
         test(*source, {name, options, *problem, launch});
       }
 }

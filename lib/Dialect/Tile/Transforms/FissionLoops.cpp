@@ -45,8 +45,23 @@ static int64_t elements(ArrayRef<int64_t> shape) {
   return product;
 }
 static int64_t elements(Value value) { return elements(shapeOf(value.getType())); }
+static int64_t bytes(Type element) { return element.getIntOrFloatBitWidth() / 8; }
+static bool isMatrix(Value value) { return shapeOf(value.getType()).size() == 2; }
+/// A factor of a product.
+static bool isOperand(OpOperand &use) { return isa<DotOp>(use.getOwner()) && use.getOperandNumber() < 2; }
 
-/// Work that makes a kernel of its own worth it.
+/// The type in which a kernel's products take their operands: that of its first rows of tokens.
+static Type operandType(KernelOp kernel) {
+  for (BlockArgument arg : kernel.getBody().getArguments()) {
+    auto buffer = cast<BufferType>(arg.getType());
+    Type element = buffer.getElementType();
+    if (buffer.getKind() == BufferKind::token && !buffer.getShape().empty())
+      return element.isF16() || element.isBF16() ? element : Type(Float32Type::get(kernel.getContext()));
+  }
+  return Float32Type::get(kernel.getContext());
+}
+
+/// Work that is worth a kernel of its own.
 static bool isHeavy(Operation *op) { return isa<DotOp, InverseOp, SegSumOp, SegSumGradOp, LevelDecayOp, LevelDecayGradOp>(op); }
 
 /// Each element of the result is an element of the operand, or `arith` of elements.
@@ -122,7 +137,7 @@ namespace {
 class Cut {
 public:
   Cut(KernelOp kernel, scf::ForOp loop) : kernel(kernel), loop(loop) {}
-  /// False if there is nothing to gain.
+  /// False if there is nothing to gain, or too much to store.
   bool find();
 
   SetVector<Value> stored;
@@ -140,8 +155,12 @@ private:
   bool isCheap(Value value);
   int64_t partElements(Value value, DenseSet<Value> &seen);
   bool canStore(Value value) const;
-  void need(Value value);
+  void need(Value value, bool asOperand);
   void needOperands(Operation *op);
+  void solve();
+  bool pays();
+  int64_t storedBytes() const;
+  int64_t bytesOfBuffers();
 
   KernelOp kernel;
   scf::ForOp loop;
@@ -149,7 +168,9 @@ private:
   DenseSet<Operation *> forced; ///< free of it, but neither cheap nor fit to be stored
   DenseSet<Operation *> sliced; ///< differ between blocks
   DenseSet<Value> needed;
+  DenseSet<Value> mixed; ///< needed by more than products
   DenseMap<Value, bool> cheap;
+  bool lean = false; ///< no matrices but operands of products
   int64_t largest = 0;
 };
 } // namespace
@@ -219,29 +240,81 @@ int64_t Cut::partElements(Value value, DenseSet<Value> &seen) {
 }
 
 bool Cut::canStore(Value value) const {
+  if (lean && mixed.contains(value) && shapeOf(value.getType()).size() > 1)
+    return false;
   return isa<FloatType>(getElementTypeOrSelf(value.getType())) && !sliced.contains(value.getDefiningOp()) && elements(value) <= largest;
 }
 
 /// Makes a value that depends on the chunk alone available in the loop.
-void Cut::need(Value value) {
+void Cut::need(Value value, bool asOperand) {
   Operation *op = value.getDefiningOp();
-  if (!inLoop(op) || serial.contains(op) || !needed.insert(value).second || isCheap(value))
+  if (!inLoop(op) || serial.contains(op) || isCheap(value))
     return;
-  DenseSet<Value> seen;
-  needed.erase(value);
-  bool smallParts = isElementwise(op) && 4 * partElements(value, seen) <= elements(value);
-  needed.insert(value);
-  if (smallParts)
-    return needOperands(op);
-  if (canStore(value))
+  if (!asOperand)
+    mixed.insert(value);
+  if (!needed.contains(value)) {
+    DenseSet<Value> seen;
+    bool smallParts = isElementwise(op) && 4 * partElements(value, seen) <= elements(value);
+    needed.insert(value);
+    if (smallParts)
+      return needOperands(op);
     stored.insert(value);
-  else
+  }
+  if (stored.contains(value) && !canStore(value))
     forced.insert(op);
 }
 
 void Cut::needOperands(Operation *op) {
-  for (Value operand : op->getOperands())
-    need(operand);
+  for (OpOperand &operand : op->getOpOperands())
+    need(operand.get(), isOperand(operand));
+}
+
+/// What to store, and what must stay so that it need not be.
+void Cut::solve() {
+  size_t before;
+  do { // until nothing more is forced to stay
+    before = forced.size();
+    stored.clear(), moved.clear(), needed.clear(), mixed.clear();
+    markSerial();
+    for (Operation &op : *loop.getBody()) {
+      auto store = dyn_cast<StoreOp>(op);
+      if (store && !serial.contains(&op) && !isCheap(store.getValue()) && !sliced.contains(&op))
+        moved.push_back(store);
+      else if (serial.contains(&op) || store || op.hasTrait<OpTrait::IsTerminator>())
+        needOperands(&op);
+    }
+  } while (forced.size() > before);
+}
+
+/// At least a quarter of the heavy work leaves the loop, and a kernel over chunks can do it.
+bool Cut::pays() {
+  int64_t leaves = 0, all = llvm::count_if(*loop.getBody(), [](Operation &op) { return isHeavy(&op); });
+  for (Operation *op : work()) {
+    if (index != loop.getInductionVar() && llvm::is_contained(op->getOperands(), loop.getInductionVar()))
+      return false;
+    leaves += inLoop(op) && isHeavy(op) && !serial.contains(op);
+  }
+  return leaves > 0 && 4 * leaves >= all;
+}
+
+int64_t Cut::storedBytes() const {
+  int64_t sum = 0;
+  for (Value value : stored) {
+    Type type = isMatrix(value) && !mixed.contains(value) ? operandType(kernel) : getElementTypeOrSelf(value.getType());
+    sum += elements(value) * bytes(type);
+  }
+  return sum;
+}
+
+/// Of one chunk.
+int64_t Cut::bytesOfBuffers() {
+  int64_t sum = 0;
+  for (BlockArgument arg : kernel.getBody().getArguments()) {
+    auto buffer = cast<BufferType>(arg.getType());
+    if (buffer.getKind() == BufferKind::token || buffer.getKind() == BufferKind::saved)
+      sum += elements(buffer.getShape()) * bytes(buffer.getElementType()) * (buffer.getKind() == BufferKind::token ? kernel.getChunk() : 1);
+  }
+  return sum;
 }
 
 bool Cut::find() {
@@ -253,21 +326,18 @@ bool Cut::find() {
       widest = std::max(widest, elements(buffer.getShape()));
   largest = widest * kernel.getChunk();
   markSliced();
-  size_t before;
-  do { // until nothing more is forced to stay
-    before = forced.size();
-    stored.clear(), moved.clear(), needed.clear();
-    markSerial();
-    for (Operation &op : *loop.getBody()) {
-      auto store = dyn_cast<StoreOp>(op);
-      if (store && !serial.contains(&op) && !isCheap(store.getValue()) && !sliced.contains(&op))
-        moved.push_back(store);
-      else if (serial.contains(&op) || store || op.hasTrait<OpTrait::IsTerminator>())
-        needOperands(&op);
-    }
-  } while (forced.size() > before);
-  auto counts = [&](Operation *op) { return index != loop.getInductionVar() && llvm::is_contained(op->getOperands(), loop.getInductionVar()); };
-  return llvm::any_of(work(), isHeavy) && llvm::none_of(work(), counts);
+  // A reverse loop has less to gain: it reads states that were stored, and gradients leave it.
+  int64_t room = bytesOfBuffers() * (index == loop.getInductionVar() ? 2 : 1);
+  for (bool onlyOperands : {false, true}) {
+    lean = onlyOperands;
+    forced.clear();
+    solve();
+    if (!pays())
+      return false;
+    if (storedBytes() <= room)
+      return true;
+  }
+  return false;
 }
 
 SmallVector<Operation *> Cut::work() const {
@@ -294,17 +364,6 @@ SmallVector<Operation *> Cut::work() const {
 //===----------------------------------------------------------------------===//
 // Two kernels of one
 //===----------------------------------------------------------------------===//
-
-/// The type in which a kernel's products take their operands: that of its first rows of tokens.
-static Type operandType(KernelOp kernel) {
-  for (BlockArgument arg : kernel.getBody().getArguments()) {
-    auto buffer = cast<BufferType>(arg.getType());
-    Type element = buffer.getElementType();
-    if (buffer.getKind() == BufferKind::token && !buffer.getShape().empty())
-      return element.isF16() || element.isBF16() ? element : Type(Float32Type::get(kernel.getContext()));
-  }
-  return Float32Type::get(kernel.getContext());
-}
 
 namespace {
 /// Arguments of a kernel as its attributes list them.
@@ -338,7 +397,8 @@ struct Arguments {
 
 class Fission {
 public:
-  Fission(KernelOp kernel, Cut &cut) : kernel(kernel), cut(cut), builder(kernel), described(kernel->hasAttr("roles")), operands(operandType(kernel)) {}
+  Fission(KernelOp kernel, Cut &cut)
+      : kernel(kernel), cut(cut), builder(kernel), described(kernel->hasAttr("roles")), operands(operandType(kernel)) {}
   void run();
 
 private:
@@ -407,8 +467,8 @@ void Fission::loadStored() {
     buffer.read = kernel.getBody().addArgument(cast<BufferType>(buffer.written.getType()), value.getLoc());
     buffer.load = LoadOp::create(builder, value.getLoc(), value.getType(), buffer.read, cut.index, APFloat(0.0));
     for (Operation *user : value.getUsers())
-      if (auto dot = dyn_cast<DotOp>(user); dot && dot.getA() == value && !dot.restrictsResult() &&
-                                            isZeroOutside(value, dot.getPairs(), dot.getLevel())) {
+      if (auto dot = dyn_cast<DotOp>(user);
+          dot && dot.getA() == value && !dot.restrictsResult() && isZeroOutside(value, dot.getPairs(), dot.getLevel())) {
         dot.setPairs(Pairs::all);
         dot.setLevel(0);
       }
@@ -439,9 +499,8 @@ void Fission::dropUnused() {
 
 /// Matrices that are operands of products alone keep what products take of them.
 void Fission::narrowOperands() {
-  auto isOperand = [](OpOperand &use) { return isa<DotOp>(use.getOwner()) && use.getOperandNumber() < 2; };
   for (Buffer &buffer : buffers) {
-    if (!getElementTypeOrSelf(buffer.load.getType()).isF32() || shapeOf(buffer.load.getType()).size() != 2 || !llvm::all_of(buffer.load->getUses(), isOperand))
+    if (!getElementTypeOrSelf(buffer.load.getType()).isF32() || !isMatrix(buffer.load) || !llvm::all_of(buffer.load->getUses(), isOperand))
       continue;
     for (Value side : {buffer.written, buffer.read})
       side.setType(bufferFor(buffer.load, operands));

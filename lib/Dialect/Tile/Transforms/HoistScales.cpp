@@ -128,9 +128,7 @@ static bool isZeroPastEnd(Value value, Value chunk) {
   auto zero = [&](Value operand) { return isZeroPastEnd(operand, chunk); };
   return llvm::TypeSwitch<Operation *, bool>(op)
       .Case([&](LoadOp load) { return load.getBuffer().getType().getKind() == BufferKind::token && load.getChunk() == chunk; })
-      .Case([&](arith::MulFOp mul) {
-        return (zero(mul.getLhs()) && isFinite(mul.getRhs())) || (zero(mul.getRhs()) && isFinite(mul.getLhs()));
-      })
+      .Case([&](arith::MulFOp mul) { return (zero(mul.getLhs()) && isFinite(mul.getRhs())) || (zero(mul.getRhs()) && isFinite(mul.getLhs())); })
       .Case([&](arith::DivFOp div) { return zero(div.getLhs()) && isFinite(div.getRhs()) && isPositive(div.getRhs()); })
       .Case<arith::AddFOp, arith::SubFOp, arith::NegFOp, math::AbsFOp, math::SinOp, math::TanhOp>(
           [&](auto) { return llvm::all_of(op->getOperands(), zero); })

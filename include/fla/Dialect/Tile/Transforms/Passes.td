@@ -42,8 +42,10 @@ def FissionLoops : Pass<"fla-fission-loops", "::mlir::ModuleOp"> {
     move along. A product restricted to pairs of tokens reads all of a stored matrix
     that is zero for other pairs.
 
-    Kernels stay whole that lack such work, or loop over single tokens. What differs
-    between blocks of columns stays in the loop.
+    What differs between blocks of columns stays in the loop. Where all of this would
+    take twice the memory of the kernel's own buffers, or in a reverse loop as much as
+    they do, only matrices that are operands of products are stored. Kernels stay
+    whole of which less than a quarter of such work would leave the loop.
     Example: test/Dialect/Tile/Transforms/fission-loops.mlir.
   }];
   let dependentDialects = ["::fla::tile::TileDialect"];
