@@ -48,12 +48,14 @@ static llvm::Error readOption(llvm::StringRef key, const llvm::json::Value &valu
     options.ladder.quick = *value.getAsBoolean();
   else if (key == "seed" && value.getAsInteger())
     options.ladder.seed = *value.getAsInteger();
+  else if (key == "target" && value.getAsString())
+    options.ladder.target = value.getAsString()->str();
   else if (key == "entry" && value.getAsString())
     options.entry = value.getAsString()->str();
   else if (key == "until" && value.getAsString() && parsePhase(*value.getAsString()))
     options.ladder.until = *parsePhase(*value.getAsString());
   else
-    return llvm::createStringError("expected options quick, dims, seed, forms, dtypes, entry or until, got a bad '" + key + "'");
+    return llvm::createStringError("expected options quick, dims, seed, forms, dtypes, target, entry or until, got a bad '" + key + "'");
   return llvm::Error::success();
 }
 

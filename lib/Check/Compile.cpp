@@ -10,6 +10,7 @@ CompileOptions Subject::compileOptions(Phase until, bool forward, bool backward)
   CompileOptions options;
   options.entry = named.getSymName().str();
   options.dims = dims;
+  options.target = target;
   options.dtype = dtype;
   options.form = form;
   options.absent = absent;

@@ -83,7 +83,7 @@ public:
     if (options.until >= Phase::Kernelize)
       for (const std::string &form : options.forms)
         checkKernels(form, *cases);
-    if (options.until >= Phase::Target)
+    if (options.until >= Phase::Target && options.target == "cpu")
       for (const std::string &dtype : options.dtypes)
         checkTarget(dtype);
     return rows;
@@ -184,7 +184,7 @@ private:
   /// False if nothing could be run.
   bool check(Phase phase, llvm::StringRef form, bool backward, const std::vector<Solved> &cases, MakeExecutor make, llvm::StringRef dtype = "f64") {
     Row row{phaseName(phase).str(), backward ? "backward" : "forward", form.str(), dtype.str(), "", 0.0, tolerance(dtype, backward), ""};
-    Subject subject{definition, dims, {}, form.empty() ? "chunk" : form.str(), dtype.str()};
+    Subject subject{definition, dims, {}, form.empty() ? "chunk" : form.str(), dtype.str(), options.target};
     Distance worst;
     if (llvm::Error error = runCases(subject, backward, cases, make, worst)) {
       fail(std::move(row), std::move(error));

@@ -15,7 +15,7 @@ struct Subject {
   RecurrenceOp definition;
   Sizes dims;
   std::vector<std::string> absent;
-  std::string form = "chunk", dtype = "f64";
+  std::string form = "chunk", dtype = "f64", target = "cpu";
   CompileOptions compileOptions(Phase until, bool forward, bool backward) const;
 };
 

@@ -64,10 +64,13 @@ static SmallVector<std::string> dimsOf(const CompileOptions &options) {
   return dims;
 }
 
+/// Whether kernels over chunks do what depends on no state.
+static bool dividesLoops(const CompileOptions &options) { return sharedBytesOf(options) && options.form == "chunk"; }
+
 static void addChunk(OpPassManager &pm, const CompileOptions &options) {
   pm.addPass(createFormChunks());
   cleanUp(pm);
-  if (int64_t shared = sharedBytesOf(options); shared && options.form == "chunk") {
+  if (int64_t shared = sharedBytesOf(options); dividesLoops(options)) {
     DistributeOptions distribute;
     llvm::append_range(distribute.dims, dimsOf(options));
     distribute.largest = chunk::largestState(shared);
@@ -75,7 +78,9 @@ static void addChunk(OpPassManager &pm, const CompileOptions &options) {
     cleanUp(pm);
   }
   if (options.blocks > 1) {
-    pm.addPass(createDistribute());
+    DistributeOptions distribute;
+    distribute.ifNeeded = dividesLoops(options) && !options.backward; // a kernel over chunks does what blocks share
+    pm.addPass(createDistribute(distribute));
     cleanUp(pm);
   }
 }
@@ -103,6 +108,11 @@ static void addKernelize(OpPassManager &pm, const CompileOptions &options) {
   pm.addPass(createKernelize(kernelize));
   pm.addPass(createFormSteps());
   pm.addPass(createSimplifyTiles());
+  if (dividesLoops(options)) {
+    pm.addPass(createHoistScales());
+    pm.addPass(createFissionLoops());
+    pm.addPass(createSimplifyTiles());
+  }
 }
 
 /// The chip of a GPU target ("cuda:sm_90"), empty for the CPU, whose tiles lie in memory row by row.

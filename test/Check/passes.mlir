@@ -2,6 +2,8 @@
 // RUN: fla-check %s --quick --until=kernelize | FileCheck %s
 // RUN: fla-check %s --quick --until=normalize --json | FileCheck %s --check-prefix=JSON
 // RUN: fla-check %s --quick --until=normalize --dims=K:3,V:4 --seed=7 | FileCheck %s --check-prefix=NORMALIZE
+// The interpreter runs the kernels of a GPU as well; there they end.
+// RUN: fla-check %s --quick --target=cuda:sm_90 | FileCheck %s
 // RUN: fla-check %s --quick --until=kernelize --forms=recurrent | FileCheck %s --check-prefix=RECURRENT
 
 // CHECK:      @delta

@@ -21,6 +21,7 @@ static cl::opt<bool> json("json", cl::desc("Print a JSON array of rows instead o
 static cl::opt<uint64_t> seed("seed", cl::desc("Seed of the inputs (default 1)"), cl::init(1), cl::cat(category));
 static cl::opt<std::string> entry("entry", cl::desc("Check this definition only"), cl::value_desc("name"), cl::cat(category));
 static cl::opt<std::string> until("until", cl::desc("Last phase to check: define, normalize, chunk, differentiate, kernelize or target"), cl::init("target"), cl::value_desc("phase"), cl::cat(category));
+static cl::opt<std::string> target("target", cl::desc("cpu (default), or a GPU, whose kernels are interpreted only: cuda:sm_90, hip:gfx942, ..."), cl::init("cpu"), cl::value_desc("target"), cl::cat(category));
 static cl::list<std::string> dims("dims", cl::CommaSeparated, cl::desc("Sizes of dimensions, for instance K:16,V:8"), cl::value_desc("name:size"), cl::cat(category));
 static cl::list<std::string> forms("forms", cl::CommaSeparated, cl::desc("Forms to check: chunk, recurrent"), cl::value_desc("form"), cl::cat(category));
 static cl::list<std::string> dtypes("dtypes", cl::CommaSeparated, cl::desc("Types to check: f64, f32, bf16, f16"), cl::value_desc("type"), cl::cat(category));
@@ -63,6 +64,11 @@ static bool readOptions(LadderOptions &options) {
   if (!phase)
     return complain("expected --until to name a phase, got '" + until + "'");
   options.until = *phase;
+  options.target = target;
+  CompileOptions compile;
+  compile.target = target;
+  if (llvm::Error error = checkOptions(compile))
+    return complain(llvm::toString(std::move(error)));
   if (!allKnown("forms", forms, {"chunk", "recurrent"}) || !allKnown("dtypes", dtypes, {"f64", "f32", "bf16", "f16"}))
     return false;
   if (!forms.empty())

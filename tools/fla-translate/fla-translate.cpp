@@ -105,9 +105,10 @@ static std::string headerFile() {
 // Translations
 //===----------------------------------------------------------------------===//
 
-/// Brings a module of definitions to kernels.
-static LogicalResult toKernels(ModuleOp module) {
+/// Brings a module of definitions to the kernels of a target.
+static LogicalResult toKernels(ModuleOp module, StringRef target = "cpu") {
   CompileOptions options;
+  options.target = target.str();
   if (failed(readOptions(options)) || failed(runPhases(module, options)))
     return failure();
   if (module.getOps<tile::KernelOp>().empty())
@@ -170,7 +171,7 @@ static LogicalResult toDeviceForm(ModuleOp module, const gpu::Chip &chip) {
     return success();
   if (dtype.getNumOccurrences() == 0)
     dtype = "bf16";
-  if (failed(toKernels(module)))
+  if (failed(toKernels(module, ((chip.vendor == gpu::Vendor::NVIDIA ? "cuda:" : "hip:") + chip.name).str())))
     return failure();
   PassManager pm(module.getContext(), ModuleOp::getOperationName());
   gpu::buildLayoutPasses(pm, chip.name, "ieee");

@@ -30,6 +30,7 @@ struct LadderOptions {
   uint64_t seed = 1;
   std::vector<std::string> forms = {"chunk", "recurrent"};
   std::vector<std::string> dtypes = {"f64", "f32", "bf16", "f16"};
+  std::string target = "cpu"; ///< whose kernels the interpreter runs; those of a GPU are not compiled further
   Phase until = Phase::Target;
 };
 

@@ -308,7 +308,7 @@ struct Distribute : fla::impl::DistributeBase<Distribute> {
         if (failed(chooseSizes(program, given, sizes)))
           return signalPassFailure();
         cutStates(program, sizes);
-      } else if (StringRef dim = columnDim(program); !dim.empty()) {
+      } else if (StringRef dim = columnDim(program); !dim.empty() && !(ifNeeded && isSplittable(program, dim))) {
         distribute(program, dim, /*shares=*/false, /*mark=*/false);
       }
     }

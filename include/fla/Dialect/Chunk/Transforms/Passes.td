@@ -22,7 +22,8 @@ def Distribute : Pass<"fla-distribute", "::mlir::ModuleOp"> {
   }];
   let options = [
     ListOption<"dims", "dims", "std::string", "sizes, as K:128,V:128; unnamed ones: K = V = 128, others 64">,
-    Option<"largest", "largest", "int64_t", "0", "elements of a state, axes counted as powers of two, that a block can hold; 0: take every program apart">];
+    Option<"largest", "largest", "int64_t", "0", "elements of a state, axes counted as powers of two, that a block can hold; 0: take every program apart">,
+    Option<"ifNeeded", "if-needed", "bool", "false", "leave alone programs whose columns can be cut as they are">];
   let dependentDialects = ["::fla::chunk::ChunkDialect"];
 }
 

@@ -30,6 +30,40 @@ def FormSteps : Pass<"fla-form-steps", "::mlir::ModuleOp"> {
   let dependentDialects = ["::fla::tile::TileDialect"];
 }
 
+def HoistScales : Pass<"fla-hoist-scales", "::mlir::ModuleOp"> {
+  let summary = "Moves factors of a product's operands behind the product";
+  let description = [{
+    For targets whose products take operands best as they were loaded. A factor that
+    is one number a row of the result, one a column or one for all scales the product
+    in place of its operand, if that leaves what was loaded, or costs no more. Masks
+    of rows past the end of the sequence go where a factor is loaded as zero there.
+    Example: test/Dialect/Tile/Transforms/hoist-scales.mlir.
+  }];
+  let dependentDialects = ["::fla::tile::TileDialect", "::mlir::arith::ArithDialect"];
+}
+
+def FissionLoops : Pass<"fla-fission-loops", "::mlir::ModuleOp"> {
+  let summary = "Moves what depends on no state out of the loop over chunks, into a kernel over chunks";
+  let description = [{
+    A kernel that carries states from chunk to chunk keeps what reads them. Products
+    of tokens, inverses, sums of gates and what else costs more than a load and
+    elementwise arithmetic is computed before by a kernel `<name>_chunks` whose grid
+    runs over the chunks as well. It stores what the loop needs in buffers of kind
+    `saved` and role `temp`: an elementwise combination rather than its parts, unless
+    those are small; matrices that are only operands of products in the type that
+    products take, the rest in the compute type. Stores of what depends on no state
+    move along. A product restricted to pairs of tokens reads all of a stored matrix
+    that is zero for other pairs.
+
+    What differs between blocks of columns stays in the loop. Where all of this would
+    take twice the memory of the kernel's own buffers, or in a reverse loop as much as
+    they do, only matrices that are operands of products are stored. Kernels stay
+    whole of which less than a quarter of such work would leave the loop.
+    Example: test/Dialect/Tile/Transforms/fission-loops.mlir.
+  }];
+  let dependentDialects = ["::fla::tile::TileDialect"];
+}
+
 def PadTiles : Pass<"fla-pad-tiles", "::mlir::ModuleOp"> {
   let summary = "Makes every axis of a kernel's tiles a power of two";
   let description = [{
@@ -46,7 +80,6 @@ def PadTiles : Pass<"fla-pad-tiles", "::mlir::ModuleOp"> {
   let dependentDialects = ["::fla::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
-<<<<<<< HEAD
 def StageLoads : Pass<"fla-stage-loads", "::mlir::ModuleOp"> {
   let summary = "Loads begin a chunk ahead";
   let description = [{
@@ -80,6 +113,23 @@ def AssignStepLayouts : Pass<"fla-assign-step-layouts", "::mlir::ModuleOp"> {
     Option<"warps", "warps", "int64_t", "8", "warps of a block">];
   let dependentDialects = ["::fla::tile::TileDialect"];
 >>>>>>> main
+}
+
+def AssignStepLayouts : Pass<"fla-assign-step-layouts", "::mlir::ModuleOp"> {
+  let summary = "Gives the tiles of a token's step layouts in which a state never moves";
+  let description = [{
+    In kernels of one token a chunk, without products, matrices are held by columns: a
+    thread has a few neighbours of a row, a row's neighbours lie in a few lanes, other
+    lanes have other rows and warps other columns. So a state is loaded and stored in
+    whole sectors, and a sum over its rows is one over registers and some lanes. Vectors
+    are slices of matrices along the axis that they meet; what is loaded or computed from
+    loads alone is loaded once for each axis that wants it. Other kernels stay as they are.
+    Example: test/Dialect/Tile/Transforms/assign-step-layouts.mlir.
+  }];
+  let options = [
+    Option<"lanes", "lanes", "int64_t", "32", "threads of a warp">,
+    Option<"warps", "warps", "int64_t", "8", "warps of a block">];
+  let dependentDialects = ["::fla::tile::TileDialect"];
 }
 
 def AssignLayouts : Pass<"fla-assign-layouts", "::mlir::ModuleOp"> {
