@@ -34,6 +34,8 @@ public:
   SharedTile allocate(ArrayRef<int64_t> shape, Type element, int64_t padding);
   void beforeWrite();
   void beforeRead(const SharedTile &tile);
+  /// Notes writes to bytes that nothing has read since the last barrier.
+  void wroteUnread() { writes = true; }
   void enterLoop();
   void leaveLoop();
   /// The address of byte `offset` (i32) of a tile, plus a constant.

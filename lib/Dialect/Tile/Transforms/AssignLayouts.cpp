@@ -33,6 +33,10 @@ struct Layouts {
       int64_t rowAtoms = shape[0] / atom->shape()[0];
       return LinearLayout::tiled(shape, *atom, warps, std::max<int64_t>(1, rowAtoms / 2));
     }
+    // Each warp holds all of a vector, if that is few numbers.
+    if (shape.size() == 1 && shape[0] <= 4 * lanes)
+      return LinearLayout(shape, LinearLayout::blocked(shape, 1, lanes, 1).registerBases(), LinearLayout::blocked(shape, 1, lanes, 1).laneBases(),
+                          Bases(llvm::Log2_64(warps), Coordinates{0}));
     // Tokens of elementwise matrix states are scanned far more often than they meet others.
     return shape.size() > 2 ? columns(shape) : LinearLayout::blocked(shape, 1, lanes, warps);
   }
@@ -64,9 +68,7 @@ struct Layouts {
 };
 
 /// Operations that go along the tokens, one column after the other.
-bool isAlongTokens(Operation *op) {
-  return isa<CumSumOp, SegSumOp, SegSumGradOp, LevelDecayOp, LevelDecayGradOp, ScanOp, ScanGradOp, InverseOp>(op);
-}
+bool isAlongTokens(Operation *op) { return isa<ScanOp, ScanGradOp>(op); }
 
 class Assigner {
 public:
