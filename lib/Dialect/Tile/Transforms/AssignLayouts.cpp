@@ -1,8 +1,8 @@
 //===- AssignLayouts.cpp - which thread holds which element ---------------===//
 //
 //   %p = tile.dot %a, %b : ... -> tensor<64x64xf32>      ==>  tensor<64x64xf32, #accumulator>
-//   %s = tile.segsum %g : ... -> tensor<64x64xf32>       ==>  %g1 = tile.convert_layout %g
-//                                                             %s1 = tile.segsum %g1   (columns)
+//   ..., %s, ... = tile.scan linear %i, %d, %x           ==>  %d1 = tile.convert_layout %d
+//                                                             ..., %s1, ... = tile.scan linear %i, %d1, %x1   (columns)
 //                                                             %s = tile.convert_layout %s1
 //
 // For examples see test/Dialect/Tile/Transforms/assign-layouts.mlir.
