@@ -40,6 +40,10 @@ static void compileAbsoluteInt(Operation &op, Compiler &c) {
   mapInts1(op, c, [](uint64_t x, unsigned bits) { return std::abs(signExtend(x, bits)); });
 }
 
+static void compileLeadingZeros(Operation &op, Compiler &c) {
+  mapInts1(op, c, [](uint64_t x, unsigned bits) { return llvm::countl_zero(x & lowBits(bits)) - (64 - bits); });
+}
+
 static void compileCallIntrinsic(Operation &op, Compiler &c) {
   using Handler = Compiler::Handler;
   Handler handler = llvm::StringSwitch<Handler>(cast<LLVM::CallIntrinsicOp>(op).getIntrin())
@@ -83,6 +87,7 @@ void fla::sim::addMath(Compiler::Handlers &h) {
     mapFloats2(op, c, [](auto x, auto y) { return static_cast<decltype(x)>(std::pow(x, y)); });
   };
   h["math.absi"] = h["llvm.intr.abs"] = compileAbsoluteInt;
+  h["math.ctlz"] = h["llvm.intr.ctlz"] = compileLeadingZeros;
   h["nvvm.rcp.approx.ftz.f"] = compileFunction<reciprocal>;
   h["llvm.call_intrinsic"] = compileCallIntrinsic;
 }

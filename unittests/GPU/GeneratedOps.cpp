@@ -5,6 +5,7 @@
 #include "mlir/Parser/Parser.h"
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <random>
 
 using namespace fla;
@@ -17,6 +18,7 @@ namespace {
 struct Operation {
   std::string name, body;
   std::vector<std::string> results; ///< MAT or VEC
+  int64_t size = 32;                ///< of both axes
 };
 
 void replaceAll(std::string &text, const std::string &from, const std::string &to) {
@@ -27,20 +29,21 @@ void replaceAll(std::string &text, const std::string &from, const std::string &t
 std::string kernelText(const Operation &op, const std::string &element) {
   std::string arguments, stores;
   for (auto [i, type] : llvm::enumerate(op.results)) {
-    std::string number = std::to_string(i), buffer = type == "MAT" ? "<token, 32xf32>" : "<token, f32>";
+    std::string number = std::to_string(i), buffer = type == "MAT" ? "<token, Nxf32>" : "<token, f32>";
     arguments += ", out %q" + number + ": !tile.buffer" + buffer;
     stores += "tile.store %r" + number + ", %q" + number + "[%c] : " + type + ", " + buffer + "\n";
   }
-  std::string text = "tile.kernel @k(%pa: !tile.buffer<token, 32xE>, %pb: !tile.buffer<token, 32xE>, %pu: !tile.buffer<token, f32>" + arguments +
-                     ") attributes {chunk = 32 : i64, blocks = 1 : i64} {\n"
-                     "%c0 = arith.constant 0 : index\n%c1 = arith.constant 1 : index\n%n = tile.num_chunks\n"
-                     "scf.for %c = %c0 to %n step %c1 {\n"
-                     "%a = tile.load %pa[%c] : <token, 32xE> -> MAT\n%b = tile.load %pb[%c] : <token, 32xE> -> MAT\n"
+  std::string text = "tile.kernel @k(%pa: !tile.buffer<token, NxE>, %pb: !tile.buffer<token, NxE>, %pu: !tile.buffer<token, f32>" + arguments +
+                     ") attributes {chunk = N : i64, blocks = 1 : i64} {\n"
+                     "%c0 = arith.constant 0 : index\n%c1 = arith.constant 1 : index\n%count = tile.num_chunks\n"
+                     "scf.for %c = %c0 to %count step %c1 {\n"
+                     "%a = tile.load %pa[%c] : <token, NxE> -> MAT\n%b = tile.load %pb[%c] : <token, NxE> -> MAT\n"
                      "%u = tile.load %pu[%c] : <token, f32> -> VEC\n" +
                      op.body + "\n" + stores + "}\n}\n";
   replaceAll(text, "E>", element + ">");
-  replaceAll(text, "MAT", "tensor<32x32xf32>");
-  replaceAll(text, "VEC", "tensor<32xf32>");
+  replaceAll(text, "MAT", "tensor<NxNxf32>");
+  replaceAll(text, "VEC", "tensor<Nxf32>");
+  replaceAll(text, "N", std::to_string(op.size));
   return text;
 }
 
@@ -53,7 +56,8 @@ std::vector<double> numbers(int64_t count, double low, double high) {
 }
 
 void run(const Operation &op, const std::string &chip, const std::string &element) {
-  constexpr int64_t tokens = 40, heads = 2;
+  constexpr int64_t heads = 2;
+  int64_t tokens = op.size + 8;
   std::string text = kernelText(op, element);
   auto module = mlir::parseSourceString<mlir::ModuleOp>(text, context());
   if (!module) {
@@ -67,7 +71,9 @@ void run(const Operation &op, const std::string &chip, const std::string &elemen
   auto kernel = *module->getOps<tile::KernelOp>().begin();
   for (unsigned i = 0; i < 3; ++i) {
     auto type = mlir::cast<tile::BufferType>(kernel.getBody().getArgument(i).getType());
-    auto values = i == 2 ? numbers(tokens * heads, -2, 0) : numbers(tokens * heads * 32, -0.4, 0.3);
+    auto values = i == 2 ? numbers(tokens * heads, -2, 0) : numbers(tokens * heads * op.size, -0.4, 0.3);
+    if (i == 2 && op.name.find("segsum") == 0) // gates that forget everything
+      values[heads * 5] = values[heads * (op.size - 2) + 1] = -std::numeric_limits<double>::infinity();
     roundTo(type.getElementType(), values);
     trial.run.given[kernel.getArgName(i).str()] = {values, heads};
   }
@@ -122,6 +128,8 @@ std::vector<Operation> alongTokens() {
   return list;
 }
 
+std::vector<Operation> inverses() { return {{"inverse", "%r0 = tile.inverse %a : MAT", {"MAT"}}}; }
+
 std::vector<Operation> others() {
   return {
       {"inverse", "%r0 = tile.inverse %a : MAT", {"MAT"}},
@@ -156,4 +164,11 @@ void testing::testOperations(const std::string &chip, const std::string &element
   for (auto list : {dots(), alongTokens(), others()})
     for (const Operation &op : list)
       run(op, chip, element);
+  // Chunks of other lengths are spread over threads in other ways.
+  for (int64_t size : {8, 16, 64})
+    for (auto list : {alongTokens(), inverses()})
+      for (Operation &op : list) {
+        op.name += " of " + std::to_string(op.size = size);
+        run(op, chip, element);
+      }
 }

@@ -148,7 +148,30 @@ private:
   void levelDecayGrad(tile::LevelDecayGradOp op);
   void scan(tile::ScanOp op);
   void scanGrad(tile::ScanGradOp op);
+
+  // Sums over aligned blocks of tokens.
+  class BlockSums;
+  /// Where a bit of a token's number is.
+  struct TokenBit {
+    enum Kind { Register, Lane, Warp } kind;
+    int64_t index; ///< of the bit in the register's, the lane's or the warp's number
+  };
+  SmallVector<TokenBit> tokenBits(const LinearLayout &layout);
+  Value isSet(const LinearLayout &layout, const TokenBit &bit, int64_t reg);
+  /// Of each element the one whose token's number differs in one bit; null elements stay null.
+  /// Lanes that only differ in bits of `alike` hold the same.
+  Registers partners(const LinearLayout &layout, const TokenBit &bit, ArrayRef<Value> list, int64_t alike = 0);
+  Registers partnersInOtherWarp(int64_t mask, ArrayRef<Value> list, Type type, int64_t alike);
+  SharedTile sumsToMiddles(Value gate, bool pre);
+  SharedTile sumsOfPairs(const SharedTile &pairs);
+
+  // The triangular inverse.
   void inverse(tile::InverseOp op);
+  struct BlockOf;
+  Value offsetIn(const BlockOf &block, Value pair, Value row, Value column);
+  void solveBlocks(const SharedTile &m, int64_t block);
+  void multiplyBlocks(const Atom &atom, int64_t pairs, int64_t size, const BlockOf &a, const BlockOf &b, const BlockOf &to);
+  void multiplyBlocks(int64_t pairs, int64_t size, const BlockOf &a, const BlockOf &b, const BlockOf &to);
 
   // Shared memory.
   void write(ArrayRef<Value> list, const LinearLayout &layout, const SharedTile &to, bool transposed);

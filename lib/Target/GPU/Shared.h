@@ -40,6 +40,8 @@ public:
   void beforeCopy();
   /// A barrier here, after which all may be read and written.
   void synchronize() { barrier(); }
+  /// Notes writes to bytes that nothing has read since the last barrier.
+  void wroteUnread() { writes = true; }
   void enterLoop();
   void leaveLoop();
   /// The address of byte `offset` (i32) of a tile, plus a constant.

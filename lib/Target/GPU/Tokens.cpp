@@ -1,10 +1,17 @@
 //===- Tokens.cpp - what runs along the tokens of a chunk -----------------===//
 //
-// A thread holds whole columns: register t is token t. Registers beyond the
-// tokens are further columns.
+// Running sums are formed where their operand is, whatever its layout: each bit of a
+// token's number is a bit of the register, the lane or the warp, and blocks of 2^i
+// tokens become blocks of 2^(i+1), lowest bit first. A thread knows the total of the
+// block that each of its elements is in; the totals of the neighbouring blocks come from
+// a register, by a shuffle, or through shared memory. Every sum is one of actual
+// neighbours, never a difference, so gates may be -inf.
+//
+// A scan holds whole columns in a thread: register t is token t, registers beyond
+// the tokens are further columns.
 //
 //===----------------------------------------------------------------------===//
-#include "Lowering.h"
+#include "BlockSums.h"
 
 #include <limits>
 
@@ -12,102 +19,28 @@ namespace fla::gpu {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-/// Calls `column(registers of one column)` for each column; edits are written back.
-static void forEachColumn(const LinearLayout &layout, Registers &list, llvm::function_ref<void(MutableArrayRef<Value>)> column) {
-  int64_t tokens = layout.shape()[0];
-  for (int64_t first = 0; first < static_cast<int64_t>(list.size()); first += tokens)
-    column(MutableArrayRef<Value>(list).slice(first, tokens));
-}
-
-/// Running sums of a column in place.
-static void runningSum(Emitter &e, MutableArrayRef<Value> x, bool reverse, bool exclusive) {
-  Value sum = e.real(x[0].getType(), 0.0);
-  int64_t n = x.size();
-  for (int64_t i = 0; i < n; ++i) {
-    Value &at = x[reverse ? n - 1 - i : i];
-    Value next = i ? e.addf(sum, at) : at;
-    at = exclusive ? sum : next;
-    sum = next;
-  }
-}
-
 void Lowering::cumsum(tile::CumSumOp op) {
-  Registers list(registers(op.getValue()));
-  forEachColumn(layout(op), list, [&](MutableArrayRef<Value> column) { runningSum(e, column, op.getReverse(), op.getExclusive()); });
-  define(op, list);
+  BlockSums sums(*this, layout(op), registers(op.getValue()));
+  sums.start(op.getReverse() ? Side::after : Side::before, op.getExclusive());
+  sums.advance(sums.numBits());
+  define(op, sums.finish());
 }
 
-/// D[t] = D[t-1] + g[t] for t after s, the column's own token.
-void Lowering::segsum(tile::SegSumOp op) {
-  ArrayRef<Value> gate = registers(op.getGate());
-  LinearLayout held = layout(op);
-  int64_t tokens = held.shape()[0];
-  Type type = elementOf(op);
-  Value zero = e.real(type, 0.0), invisible = e.real(type, -kInf);
-  Value diagonal = op.getPre() || op.getStrict() ? invisible : zero;
-  Registers list;
-  for (int64_t first = 0; first < held.numRegisters(); first += tokens) {
-    Value s = coordinate(held, first, 1), sum = zero;
-    for (int64_t t = 0; t < tokens; ++t) {
-      Value after = e.cmp(arith::CmpIPredicate::sgt, i32(t), s), same = e.cmp(arith::CmpIPredicate::eq, i32(t), s);
-      Value next = e.select(after, e.addf(sum, gate[t]), zero);
-      list.push_back(e.select(after, op.getPre() ? sum : next, e.select(same, diagonal, invisible)));
-      sum = next;
-    }
-  }
-  define(op, list);
-}
-
-/// dg[l] = sum over s < l of the sum over t >= l (t > l with `pre`) of dD[t,s].
-void Lowering::segsumGrad(tile::SegSumGradOp op) {
-  LinearLayout held = layout(op.getValue());
-  Registers list(registers(op.getValue()));
-  int64_t tokens = held.shape()[0];
-  Value zero = e.real(elementOf(op), 0.0);
-  for (int64_t first = 0; first < held.numRegisters(); first += tokens) {
-    Value s = coordinate(held, first, 1);
-    MutableArrayRef<Value> column = MutableArrayRef<Value>(list).slice(first, tokens);
-    SmallVector<Value> after;
-    for (int64_t t = 0; t < tokens; ++t) {
-      after.push_back(e.cmp(arith::CmpIPredicate::sgt, i32(t), s));
-      column[t] = e.select(after[t], column[t], zero);
-    }
-    runningSum(e, column, /*reverse=*/true, /*exclusive=*/op.getPre());
-    for (int64_t t = 0; t < tokens; ++t)
-      column[t] = e.select(after[t], column[t], zero);
-  }
-  LinearLayout summed = held.dropAxis(1).withoutCopies();
-  define(op, convert(reduceAxis(tile::ReduceKind::add, held, 1, list), elementOf(op), summed, layout(op)));
-}
-
-/// Calls `half(registers, right)` for both halves of each block of 2*level tokens.
-static void forEachHalf(MutableArrayRef<Value> column, int64_t level, llvm::function_ref<void(MutableArrayRef<Value>, bool)> half) {
-  int64_t n = column.size();
-  for (int64_t start = 0; start < n; start += 2 * level) {
-    half(column.slice(start, std::min(level, n - start)), false);
-    if (start + level < n)
-      half(column.slice(start + level, std::min(level, n - start - level)), true);
-  }
-}
-
+/// In blocks of 2*level tokens: right halves sum from the middle on, left ones up to it.
 void Lowering::levelDecay(tile::LevelDecayOp op) {
-  Registers list(registers(op.getGate()));
-  forEachColumn(layout(op), list, [&](MutableArrayRef<Value> column) {
-    forEachHalf(column, op.getLevel(), [&](MutableArrayRef<Value> half, bool right) {
-      right ? runningSum(e, half, false, op.getPre()) : runningSum(e, half, true, true);
-    });
-  });
-  define(op, list);
+  BlockSums sums(*this, layout(op), registers(op.getGate()));
+  int64_t bit = llvm::Log2_64(op.getLevel());
+  sums.startByHalf(bit, /*left=*/{Side::after, true}, /*right=*/{Side::before, op.getPre()});
+  sums.advance(bit);
+  define(op, sums.finish());
 }
 
 void Lowering::levelDecayGrad(tile::LevelDecayGradOp op) {
-  Registers list(registers(op.getValue()));
-  forEachColumn(layout(op), list, [&](MutableArrayRef<Value> column) {
-    forEachHalf(column, op.getLevel(), [&](MutableArrayRef<Value> half, bool right) {
-      right ? runningSum(e, half, true, op.getPre()) : runningSum(e, half, false, true);
-    });
-  });
-  define(op, list);
+  BlockSums sums(*this, layout(op), registers(op.getValue()));
+  int64_t bit = llvm::Log2_64(op.getLevel());
+  sums.startByHalf(bit, /*left=*/{Side::before, true}, /*right=*/{Side::after, op.getPre()});
+  sums.advance(bit);
+  define(op, sums.finish());
 }
 
 //===----------------------------------------------------------------------===//
@@ -167,35 +100,6 @@ void Lowering::scanGrad(tile::ScanGradOp op) {
     dInitial.push_back(back);
   }
   define(op.getDInitial(), dInitial), define(op.getDDecay(), dDecay), define(op.getDInput(), dInput);
-}
-
-//===----------------------------------------------------------------------===//
-// The triangular inverse
-//===----------------------------------------------------------------------===//
-
-/// X = I + M X by rows; each thread solves for its own column, M is in shared memory.
-void Lowering::inverse(tile::InverseOp op) {
-  LinearLayout held = layout(op);
-  int64_t size = held.shape()[0];
-  SharedTile m = stage(registers(op.getValue()), layout(op.getValue()), elementOf(op));
-  shared.beforeRead(m);
-  Type type = elementOf(op);
-  Value zero = e.real(type, 0.0), one = e.real(type, 1.0);
-  Registers list;
-  for (int64_t first = 0; first < held.numRegisters(); first += size) {
-    Value j = coordinate(held, first, 1);
-    SmallVector<Value> x;
-    for (int64_t i = 0; i < size; ++i) {
-      Value sum = e.select(e.cmp(arith::CmpIPredicate::eq, i32(i), j), one, zero);
-      for (int64_t l = 0; l < i; ++l) {
-        Value factor = e.load(shared.address(m, i32(0), (i * m.rowStride + l) * m.elementBytes()), type, 1);
-        sum = e.fma(factor, x[l], sum);
-      }
-      x.push_back(sum);
-    }
-    list.append(x);
-  }
-  define(op, list);
 }
 
 } // namespace fla::gpu

@@ -29,7 +29,8 @@ static void initialise() {
 }
 
 /// Kernels are entries, and their blocks have exactly so many threads: ptxas then
-/// knows how many registers a thread may take.
+/// knows how many registers a thread may take. One block a multiprocessor will do: without
+/// that ptxas may aim at more, with as few as 32 registers and everything else in memory.
 static void prepare(ModuleOp module, const gpu::Chip &) {
   Builder b(module.getContext());
   for (auto function : module.getOps<LLVM::LLVMFuncOp>()) {
@@ -38,6 +39,7 @@ static void prepare(ModuleOp module, const gpu::Chip &) {
       continue;
     function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());
     function->setAttr(NVVM::NVVMDialect::getReqntidAttrName(), b.getDenseI32ArrayAttr({static_cast<int32_t>(threads.getInt()), 1, 1}));
+    function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(), b.getI32IntegerAttr(1));
   }
 }
 

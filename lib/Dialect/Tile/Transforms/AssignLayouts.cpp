@@ -1,8 +1,8 @@
 //===- AssignLayouts.cpp - which thread holds which element ---------------===//
 //
 //   %p = tile.dot %a, %b : ... -> tensor<64x64xf32>      ==>  tensor<64x64xf32, #accumulator>
-//   %s = tile.segsum %g : ... -> tensor<64x64xf32>       ==>  %g1 = tile.convert_layout %g
-//                                                             %s1 = tile.segsum %g1   (columns)
+//   ..., %s, ... = tile.scan linear %i, %d, %x           ==>  %d1 = tile.convert_layout %d
+//                                                             ..., %s1, ... = tile.scan linear %i, %d1, %x1   (columns)
 //                                                             %s = tile.convert_layout %s1
 //
 // For examples see test/Dialect/Tile/Transforms/assign-layouts.mlir.
@@ -34,6 +34,10 @@ struct Layouts {
       int64_t rowAtoms = shape[0] / atom->shape()[0];
       return LinearLayout::tiled(shape, *atom, warps, std::max<int64_t>(1, rowAtoms / 2));
     }
+    // Each warp holds all of a vector, if that is few numbers.
+    if (shape.size() == 1 && shape[0] <= 4 * lanes)
+      return LinearLayout(shape, LinearLayout::blocked(shape, 1, lanes, 1).registerBases(), LinearLayout::blocked(shape, 1, lanes, 1).laneBases(),
+                          Bases(llvm::Log2_64(warps), Coordinates{0}));
     // Tokens of elementwise matrix states are scanned far more often than they meet others.
     return shape.size() > 2 ? columns(shape) : LinearLayout::blocked(shape, 1, lanes, warps);
   }
@@ -122,9 +126,7 @@ struct Layouts {
 };
 
 /// Operations that go along the tokens, one column after the other.
-bool isAlongTokens(Operation *op) {
-  return isa<CumSumOp, SegSumOp, SegSumGradOp, LevelDecayOp, LevelDecayGradOp, ScanOp, ScanGradOp, InverseOp>(op);
-}
+bool isAlongTokens(Operation *op) { return isa<ScanOp, ScanGradOp>(op); }
 
 /// A kernel that an earlier pass gave layouts.
 bool hasLayouts(KernelOp kernel) {

@@ -143,9 +143,8 @@ def AssignLayouts : Pass<"fla-assign-layouts", "::mlir::ModuleOp"> {
 
     Other matrices at least as large as the target's accumulator are held as accumulators
     are, whatever made them, so that elementwise work between products moves
-    nothing; other matrices and vectors are held row by row, tiles of higher rank by
-    columns. What runs along the tokens (running
-    sums, scans, the triangular inverse) holds whole columns in a thread. Reductions
+    nothing; other matrices and long vectors are held row by row, short vectors by every
+    warp, tiles of higher rank by columns. Scans hold whole columns in a thread. Reductions
     drop an axis, broadcasts take the part of their result's layout. Where these
     disagree a `tile.convert_layout` is inserted; what is cheap (constants, masks,
     broadcasts) is computed again instead.
