@@ -19,7 +19,12 @@ namespace fla::gpu {
 static constexpr int64_t kThreads = 256;
 
 std::string operandsOf(ModuleOp module) {
-  for (auto kernel : module.getOps<tile::KernelOp>())
+  for (auto kernel : module.getOps<tile::KernelOp>()) {
+    if (auto given = kernel->getAttrOfType<TypeAttr>("operands")) { // by fla-fission-loops, from the undivided kernel
+      if (given.getValue().isBF16() || given.getValue().isF16())
+        return given.getValue().isBF16() ? "bf16" : "f16";
+      continue;
+    }
     for (BlockArgument arg : kernel.getBody().getArguments()) {
       auto buffer = cast<tile::BufferType>(arg.getType());
       if (buffer.getKind() != tile::BufferKind::token || buffer.getShape().empty())
@@ -29,6 +34,7 @@ std::string operandsOf(ModuleOp module) {
         return type.isBF16() ? "bf16" : "f16";
       break;
     }
+  }
   auto precision = module->getAttrOfType<StringAttr>("fla.precision");
   return precision && precision.getValue() == "tf32" ? "tf32" : "f32";
 }

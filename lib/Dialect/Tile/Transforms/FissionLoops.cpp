@@ -451,6 +451,9 @@ void Fission::buildChunks() {
   }
   ReturnOp::create(builder, kernel.getLoc());
   arguments.give(chunks, described);
+  // The arguments that told lie in one of two kernels now.
+  for (KernelOp part : {chunks, kernel})
+    part->setAttr("operands", TypeAttr::get(operands));
 }
 
 void Fission::loadStored() {

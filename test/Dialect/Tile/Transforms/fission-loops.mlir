@@ -5,7 +5,7 @@
 // them; sums of gates keep their type. The loop's product reads all of the scores.
 // CHECK-LABEL: tile.kernel @f_chunks(
 // CHECK-SAME:  %q: {{.+}}, %k: {{.+}}, %g: {{.+}}, out %f_chunks.0: !tile.buffer<saved, 16xf32>, out %f_chunks.1: !tile.buffer<saved, 16x16xbf16>)
-// CHECK-SAME:  over_chunks
+// CHECK-SAME:  operands = bf16, over_chunks
 // CHECK-SAME:  roles = ["input", "input", "input", "temp", "temp"]
 // CHECK:       %[[C:.+]] = tile.chunk_id
 // CHECK:       %[[DECAY:.+]] = math.exp
