@@ -58,7 +58,10 @@ static Value stateOf(Emitter &e, Value n, Value indices, Value states) {
 void Lowering::findSlot(Value slot) {
   Value tokens = launchArgument(0), offsets = launchArgument(3);
   SmallVector<Value> bounds{e.index(0), e.add(launchArgument(2), -1)};
-  auto found = e.loop(0, 40, 1, bounds, [&](Value, ValueRange range) {
+  // Each turn halves the sequences that are left.
+  Value last = e.add(launchArgument(2), -1);
+  Value turns = e.sub(e.index(64), math::CountLeadingZerosOp::create(e.b, e.loc, last));
+  auto found = e.loop(e.index(0), turns, 1, bounds, [&](Value, ValueRange range) {
     Value middle = arith::ShRUIOp::create(e.b, e.loc, e.add(e.add(range[0], range[1]), 1), e.index(1));
     Value first = e.add(arith::DivUIOp::create(e.b, e.loc, startOf(e, middle, tokens, offsets), e.index(kernel.getChunk())), middle);
     Value owns = e.cmp(arith::CmpIPredicate::sle, first, slot);

@@ -178,3 +178,31 @@ tile.kernel @dot_c3_restricted() attributes {chunk = 8 : i64, blocks = 1 : i64} 
   // expected-error@+1 {{expected no init where pairs restricts the result (C3)}}
   %1 = tile.dot %0, %0 init(%0 : tensor<8x8xf32>) pairs(causal) {transpose_b} : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
 }
+
+// -----
+
+// copy_c4: a copy converts nothing.
+tile.kernel @copy_c4(%a: !tile.buffer<token, 8xf32>) attributes {chunk = 8 : i64, blocks = 1 : i64} {
+  %c = arith.constant 0 : index
+  %room = tile.alloc : <2, 8x8xbf16>
+  // expected-error@+1 {{expected room for elements of '!tile.buffer<token, 8xf32>', got '!tile.shared<2, 8x8xbf16>' (C4)}}
+  tile.copy %a[%c], %room[%c] : <token, 8xf32>, <2, 8x8xbf16>
+}
+
+// -----
+
+// read_c1: a stage holds one tile.
+tile.kernel @read_c1() attributes {chunk = 8 : i64, blocks = 1 : i64} {
+  %c = arith.constant 0 : index
+  %room = tile.alloc : <2, 8x8xbf16>
+  // expected-error@+1 {{expected a tile of the shape of '!tile.shared<2, 8x8xbf16>', got 'tensor<8x4xf32>' (C1)}}
+  %0 = tile.read %room[%c] : <2, 8x8xbf16> -> tensor<8x4xf32>
+}
+
+// -----
+
+// shared: at least one stage.
+tile.kernel @stages() attributes {chunk = 8 : i64, blocks = 1 : i64} {
+  // expected-error@+1 {{expected at least one stage, got 0}}
+  %room = tile.alloc : <0, 8x8xbf16>
+}
