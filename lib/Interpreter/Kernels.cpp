@@ -198,7 +198,8 @@ private:
   // A copy arrives at once; stages are known by their room and number.
   llvm::Error copy(tile::CopyOp op) {
     auto room = op.getShared().getType();
-    auto type = RankedTensorType::get(room.getShape(), room.getElementType());
+    auto tile = RankedTensorType::get(room.getShape(), room.getElementType());
+    Type type = room.getShape().empty() ? room.getElementType() : Type(tile);
     llvm::Expected<Number> value = fetch(op, op.getBuffer(), op.getChunk(), type, op.getAbsent());
     if (!value)
       return value.takeError();

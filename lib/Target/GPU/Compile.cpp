@@ -60,8 +60,8 @@ struct LayoutsOfChip : impl::LayoutsOfChipBase<LayoutsOfChip> {
     passes.addPass(createAssignStepLayouts({layouts.lanes, layouts.warps}));
     passes.addPass(createPadTiles());
     passes.addPass(createCSEPass());
-    // Half of the memory is left to what passes between threads.
-    passes.addPass(createStageLoads({found->sharedBytes / 2, /*wide=*/operandsOf(module) == "tf32"}));
+    // The rest of the memory is left to what passes between threads.
+    passes.addPass(createStageLoads({found->sharedBytes * 3 / 4, /*wide=*/operandsOf(module) == "tf32"}));
     passes.addPass(createAssignLayouts(layouts));
     passes.addPass(createCSEPass());
     if (failed(runPipeline(passes, module)))

@@ -30,6 +30,41 @@ static LLVM::LLVMFunctionType functionType(tile::KernelOp kernel) {
   return LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), types);
 }
 
+/// The most registers of tiles that a thread holds at once: each from where it is made to its last use.
+static int64_t registersOfTiles(tile::KernelOp kernel) {
+  Block &body = kernel.getBody().front();
+  DenseMap<Operation *, SmallVector<int64_t>> ends;
+  int64_t alive = 0, most = 0;
+  for (Operation &op : body) {
+    for (Value result : op.getResults()) {
+      auto type = dyn_cast<RankedTensorType>(result.getType());
+      auto layout = tile::layoutOf(result.getType());
+      if (!type || !layout || type.getElementType().isInteger(1) || isa<tile::ReadOp>(op) || result.use_empty())
+        continue;
+      Operation *last = nullptr;
+      for (Operation *user : result.getUsers())
+        if (Operation *here = body.findAncestorOpInBlock(*user); !last || last->isBeforeInBlock(here))
+          last = here;
+      alive += layout->numRegisters();
+      ends[last].push_back(layout->numRegisters());
+    }
+    most = std::max(most, alive);
+    for (int64_t count : ends.lookup(&op))
+      alive -= count;
+  }
+  return most;
+}
+
+/// Blocks that should share a unit. Those of a kernel over chunks have little to do each and
+/// wait for memory first: others then work. Addresses and what products load take registers, too.
+static int64_t residentBlocksOf(tile::KernelOp kernel, const Chip &chip, int64_t threads) {
+  constexpr int64_t kOther = 32;
+  if (!kernel.getOverChunks())
+    return 1;
+  int64_t registers = llvm::alignTo(registersOfTiles(kernel) + kOther, chip.registerGranule);
+  return std::clamp<int64_t>(chip.unitRegisters / (threads * registers), 1, 4);
+}
+
 static LogicalResult lowerKernel(tile::KernelOp kernel, const Target &target, int64_t warps, Operands operands) {
   if (auto own = kernel->getAttrOfType<IntegerAttr>("warps"))
     warps = own.getInt();
@@ -52,6 +87,10 @@ static LogicalResult lowerKernel(tile::KernelOp kernel, const Target &target, in
     return kernel.emitError() << "expected at most " << target.chip.sharedBytes << " bytes of shared memory on " << target.chip.name << ", got "
                               << shared << "; a smaller chunk or smaller dimensions need less";
   auto number = [&](int64_t value) { return b.getI64IntegerAttr(value); };
+  int64_t resident = residentBlocksOf(kernel, target.chip, warps * target.chip.lanes);
+  while (resident > 1 && resident * (shared + target.chip.blockSharedReserve) > target.chip.unitSharedBytes)
+    --resident;
+  function->setAttr("fla.resident", number(resident));
   function->setAttr("fla.gpu_kernel", b.getUnitAttr());
   function->setAttr("fla.threads", number(warps * target.chip.lanes));
   function->setAttr("fla.shared", number(shared));

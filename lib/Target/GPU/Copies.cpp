@@ -34,6 +34,8 @@ SharedTile Lowering::stageOf(Value room, Value stage) {
 
 /// Bytes that one piece of a copy may have: rows and what bounds them are multiples of them.
 static int64_t pieceBytes(const Access &a, const SharedTile &to) {
+  if (to.shape.empty())
+    return to.elementBytes();
   int64_t run = std::gcd(to.shape.back(), 16 / to.elementBytes());
   if (a.extents.back())
     run = std::gcd(run, a.whole);
@@ -45,7 +47,8 @@ static int64_t pieceBytes(const Access &a, const SharedTile &to) {
 void Lowering::copy(tile::CopyOp op) {
   tile::SharedType room = op.getShared().getType();
   SharedTile to = stageOf(op.getShared(), op.getStage());
-  Access a = access(op.getBuffer(), op.getChunk(), RankedTensorType::get(room.getShape(), room.getElementType()));
+  Type tile = RankedTensorType::get(room.getShape(), room.getElementType());
+  Access a = access(op.getBuffer(), op.getChunk(), room.getShape().empty() ? room.getElementType() : tile);
   shared.beforeCopy();
   int64_t bytes = pieceBytes(a, to);
   Value present = isPresent(op.getBuffer());
@@ -72,7 +75,7 @@ void Lowering::copy(tile::CopyOp op) {
 /// Each thread moves every so-manieth piece. With `whole` all pieces lie in the sequence and in the buffer; else
 /// those beyond become zeros.
 void Lowering::copyPieces(const Access &a, const SharedTile &to, int64_t bytes, bool whole) {
-  int64_t size = to.elementBytes(), run = bytes / size, perRow = to.shape.back() / run;
+  int64_t size = to.elementBytes(), run = bytes / size, perRow = (to.shape.empty() ? 1 : to.shape.back()) / run;
   int64_t rows = to.shape.size() > 1 ? to.shape[0] : 1, pieces = rows * perRow, threads = warps * target.chip.lanes;
   // What a thread adds does not change from chunk to chunk, nor what a step adds.
   Value firstRow = arith::DivUIOp::create(e.b, e.loc, thread, i32(perRow));
@@ -94,7 +97,7 @@ void Lowering::copyPieces(const Access &a, const SharedTile &to, int64_t bytes, 
       require(row, a.limit);
     else if (!whole && a.extents.size() > 1 && a.extents[0])
       require(row, a.extents[0]);
-    if (!whole && a.extents.back())
+    if (!whole && !a.extents.empty() && a.extents.back())
       require(column, a.extents.back());
     if (inside)
       source = e.select(inside, source, a.base);
@@ -142,7 +145,7 @@ void Lowering::copyPieces(const Access &a, const SharedTile &to, int64_t bytes, 
 }
 
 void Lowering::copyElements(tile::CopyOp op, const Access &a, const SharedTile &to, Value present) {
-  int64_t columns = to.shape.back(), rows = to.shape.size() > 1 ? to.shape[0] : 1, size = to.elementBytes();
+  int64_t columns = to.shape.empty() ? 1 : to.shape.back(), rows = to.shape.size() > 1 ? to.shape[0] : 1, size = to.elementBytes();
   Value first = arith::ExtUIOp::create(e.b, e.loc, e.i64(), thread);
   bool tokens = op.getBuffer().getType().getKind() == tile::BufferKind::token;
   e.loop(first, e.index(rows * columns), warps * target.chip.lanes, ValueRange(), [&](Value index, ValueRange) {
@@ -154,7 +157,7 @@ void Lowering::copyElements(tile::CopyOp op, const Access &a, const SharedTile &
       require(row, a.limit);
     else if (a.extents.size() > 1 && a.extents[0])
       require(row, a.extents[0]);
-    if (a.extents.back())
+    if (!a.extents.empty() && a.extents.back())
       require(column, a.extents.back());
     // What stands for an absent tensor does not reach beyond the sequence.
     Value nothing = e.real(a.stored, 0.0), otherwise = e.real(a.stored, op.getAbsent().convertToDouble());
@@ -199,7 +202,10 @@ void Lowering::read(tile::ReadOp op) {
   if (llvm::all_of(op->getUses(), [&](OpOperand &use) { return isReadInPlace(op, use); }))
     return;
   shared.beforeRead(from);
-  define(op, readRegisters(from, layout(op), elementOf(op)));
+  if (isa<RankedTensorType>(op.getType()))
+    return define(op, readRegisters(from, layout(op), elementOf(op)));
+  Value x = e.load(shared.address(from, i32(0), 0), from.element, 1);
+  define(op, {x.getType() == op.getType() ? x : arith::ExtFOp::create(e.b, e.loc, op.getType(), x).getResult()});
 }
 
 Registers Lowering::readRegisters(const SharedTile &from, const LinearLayout &held, Type element) {

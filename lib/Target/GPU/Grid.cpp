@@ -74,8 +74,8 @@ void Lowering::gridPoint() {
   Value tokens = launchArgument(0), heads = launchArgument(1), offsets = launchArgument(3);
   Value task = arith::ExtUIOp::create(e.b, e.loc, e.i64(), target.blockIndex(e));
   auto split = [&](Value divisor) {
-    Value rest = arith::RemUIOp::create(e.b, e.loc, task, divisor);
-    task = arith::DivUIOp::create(e.b, e.loc, task, divisor);
+    auto [quotient, rest] = divide(task, divisor);
+    task = quotient;
     return rest;
   };
   blockOfColumns = split(e.index(kernel.getBlocks()));

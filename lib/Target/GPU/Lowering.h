@@ -82,6 +82,7 @@ private:
 
   // The caller's memory.
   Value isPresent(Value buffer);
+  std::pair<Value, Value> divide(Value x, Value by);
   Value headOffset(Value buffer);
   Value isAligned(const Access &a, int64_t bytes);
   Value isWhole(const Access &a, const LinearLayout &layout);

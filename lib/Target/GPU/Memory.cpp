@@ -42,14 +42,27 @@ Value Lowering::isAligned(const Access &a, int64_t bytes) {
   return e.cmp(arith::CmpIPredicate::eq, arith::AndIOp::create(e.b, e.loc, address, e.index(bytes - 1)), e.index(0));
 }
 
+/// Quotient and remainder of numbers below 2^31.
+std::pair<Value, Value> Lowering::divide(Value x, Value by) {
+  Type i32 = e.b.getI32Type();
+  Value small = arith::TruncIOp::create(e.b, e.loc, i32, x), divisor = arith::TruncIOp::create(e.b, e.loc, i32, by);
+  Value quotient = arith::DivUIOp::create(e.b, e.loc, small, divisor);
+  Value rest = arith::SubIOp::create(e.b, e.loc, small, arith::MulIOp::create(e.b, e.loc, quotient, divisor));
+  return {arith::ExtUIOp::create(e.b, e.loc, e.i64(), quotient), arith::ExtUIOp::create(e.b, e.loc, e.i64(), rest)};
+}
+
 /// Where the head's part of a buffer begins; divided once, where the kernel begins.
 Value Lowering::headOffset(Value buffer) {
   Value &offset = headOffsets[buffer];
   if (!offset) {
     OpBuilder::InsertionGuard guard(e.b);
     e.b.setInsertionPointAfter(head.getDefiningOp());
-    Value own = arith::DivUIOp::create(e.b, e.loc, head, argument(buffer, 4));
-    offset = e.mul(own, argument(buffer, 3));
+    // Mostly each head has its own part: a division takes as long as a load from a cache.
+    Value group = argument(buffer, 4);
+    auto own = scf::IfOp::create(
+        e.b, e.loc, e.cmp(arith::CmpIPredicate::eq, group, e.index(1)), [&](OpBuilder &, Location) { scf::YieldOp::create(e.b, e.loc, head); },
+        [&](OpBuilder &, Location) { scf::YieldOp::create(e.b, e.loc, divide(head, group).first); });
+    offset = e.mul(own.getResult(0), argument(buffer, 3));
   }
   return offset;
 }

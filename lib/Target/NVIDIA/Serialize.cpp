@@ -29,8 +29,9 @@ static void initialise() {
 }
 
 /// Kernels are entries, and their blocks have exactly so many threads: ptxas then
-/// knows how many registers a thread may take. One block a multiprocessor will do: without
-/// that ptxas may aim at more, with as few as 32 registers and everything else in memory.
+/// knows how many registers a thread may take. So many
+/// blocks a multiprocessor as the lowering asks for will do: without that ptxas may aim at
+/// more, with as few as 32 registers and everything else in memory.
 static void prepare(ModuleOp module, const gpu::Chip &) {
   Builder b(module.getContext());
   for (auto function : module.getOps<LLVM::LLVMFuncOp>()) {
@@ -39,7 +40,10 @@ static void prepare(ModuleOp module, const gpu::Chip &) {
       continue;
     function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());
     function->setAttr(NVVM::NVVMDialect::getReqntidAttrName(), b.getDenseI32ArrayAttr({static_cast<int32_t>(threads.getInt()), 1, 1}));
-    function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(), b.getI32IntegerAttr(1));
+    auto resident = function->getAttrOfType<IntegerAttr>("fla.resident");
+    function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(), b.getI32IntegerAttr(resident ? resident.getInt() : 1));
+    // Exponentials and the like without a detour for numbers below 1e-38, which become zero.
+    function->setAttr("denormal_fp_math_f32", b.getStringAttr("preserve-sign,preserve-sign"));
   }
 }
 

@@ -111,7 +111,8 @@ LogicalResult CopyOp::verify() {
   SharedType room = getShared().getType();
   if (room.getElementType() != getBuffer().getType().getElementType())
     return emitOpError() << "expected room for elements of " << getBuffer().getType() << ", got " << room << " (C4)";
-  return verifyAccess(*this, getBuffer().getType(), getChunk(), RankedTensorType::get(room.getShape(), room.getElementType()));
+  auto tile = RankedTensorType::get(room.getShape(), room.getElementType());
+  return verifyAccess(*this, getBuffer().getType(), getChunk(), room.getShape().empty() ? room.getElementType() : Type(tile));
 }
 
 LogicalResult ReadOp::verify() {

@@ -31,13 +31,18 @@ namespace {
 
 constexpr int64_t kStages = 2;
 
+ArrayRef<int64_t> shapeOf(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor ? tensor.getShape() : ArrayRef<int64_t>();
+}
+
 /// What a stage of a load's tile takes, rows padded so that columns spread over banks.
 int64_t bytesOf(LoadOp load) {
-  auto type = cast<RankedTensorType>(load.getType());
   int64_t size = load.getBuffer().getType().getElementType().getIntOrFloatBitWidth() / 8, rows = 1;
-  for (int64_t axis : type.getShape().drop_back())
+  ArrayRef<int64_t> shape = shapeOf(load.getType());
+  for (int64_t axis : shape.drop_back(shape.empty() ? 0 : 1))
     rows *= axis;
-  return rows * (type.getShape().back() * size + 16);
+  return rows * ((shape.empty() ? 1 : shape.back()) * size + 16);
 }
 
 class Stager {
@@ -54,15 +59,17 @@ public:
 private:
   /// Rows or whole chunks of the caller's memory that neighbour there, of 16 bytes at least.
   bool isWorthCopying(LoadOp load) {
-    auto type = dyn_cast<RankedTensorType>(load.getType());
+    ArrayRef<int64_t> shape = shapeOf(load.getType());
     BufferType buffer = load.getBuffer().getType();
-    bool chunked = buffer.getKind() == BufferKind::token || buffer.getKind() == BufferKind::saved;
+    bool saved = buffer.getKind() == BufferKind::saved;
     bool written = kernel.getOutputs()[cast<BlockArgument>(load.getBuffer()).getArgNumber()];
     unsigned bits = buffer.getElementType().getIntOrFloatBitWidth();
-    if (!type || !chunked || written || bits > 32 || (bits == 32 && type.getRank() > 1 && !wide))
+    if ((!saved && buffer.getKind() != BufferKind::token) || written || bits > 32 || (bits == 32 && shape.size() > 1 && !wide))
       return false;
-    bool inRows = type.getRank() == 2 || (type.getRank() == 1 && buffer.getKind() == BufferKind::saved);
-    return inRows && type.getShape().back() * bits / 8 >= 16;
+    // One number a chunk, too: a load of it into registers would be waited for at once.
+    if (shape.empty())
+      return saved && bits == 32;
+    return (shape.size() == 2 || (shape.size() == 1 && saved)) && shape.back() * bits / 8 >= 16;
   }
 
   bool takeRoom(int64_t bytes) {
@@ -74,9 +81,8 @@ private:
 
   Value number(int64_t value) { return arith::ConstantIndexOp::create(rewriter, loc, value); }
   Value alloc(LoadOp load, int64_t stages) {
-    auto type = cast<RankedTensorType>(load.getType());
-    return AllocOp::create(rewriter, loc,
-                           SharedType::get(rewriter.getContext(), stages, type.getShape(), load.getBuffer().getType().getElementType()));
+    Type element = load.getBuffer().getType().getElementType();
+    return AllocOp::create(rewriter, loc, SharedType::get(rewriter.getContext(), stages, shapeOf(load.getType()), element));
   }
   void copy(LoadOp load, Value chunk, Value room, Value stage) {
     CopyOp::create(rewriter, load.getLoc(), load.getBuffer(), chunk, room, stage, load.getAbsentAttr());
@@ -98,7 +104,7 @@ private:
         continue;
       if (isWorthCopying(load) && takeRoom(kStages * bytesOf(load)))
         tiles.push_back(load);
-      else if (auto type = dyn_cast<RankedTensorType>(load.getType()); !type || type.getRank() == 1)
+      else if (shapeOf(load.getType()).size() < 2)
         rows.push_back(load);
     }
     loc = loop.getLoc();
@@ -131,13 +137,17 @@ private:
     WaitOp::create(rewriter, loc);
   }
 
-  /// Numbers of a chunk's tokens: loaded into registers while the chunk before is worked on.
+  /// Numbers of a chunk's tokens: loaded into registers while the chunk before is worked on, as they are
+  /// stored, since what converts them would wait for them.
   void loadAhead(scf::ForOp loop, ArrayRef<LoadOp> loads) {
     if (loads.empty())
       return;
     auto loadAt = [&](LoadOp load, Value chunk) -> Value {
       auto copy = cast<LoadOp>(rewriter.clone(*load));
       copy.getChunkMutable().assign(chunk);
+      Type stored = load.getBuffer().getType().getElementType(), type = load.getType();
+      if (stored.getIntOrFloatBitWidth() < getElementTypeOrSelf(type).getIntOrFloatBitWidth())
+        copy.getResult().setType(isa<RankedTensorType>(type) ? Type(cast<RankedTensorType>(type).clone(stored)) : stored);
       return copy.getResult();
     };
     rewriter.setInsertionPoint(loop);
@@ -155,8 +165,14 @@ private:
     auto yields = [&](OpBuilder &, Location, ArrayRef<BlockArgument>) { return following; };
     auto replaced = cast<scf::ForOp>(*loop.replaceWithAdditionalYields(rewriter, first, /*replaceInitOperandUsesInLoop=*/false, yields));
     auto carried = replaced.getRegionIterArgs().take_back(loads.size());
-    for (auto [load, now] : llvm::zip(loads, carried))
-      rewriter.replaceOp(load, now);
+    for (auto [i, now] : llvm::enumerate(carried)) {
+      LoadOp load = loads[i];
+      rewriter.setInsertionPoint(load);
+      Value value = now;
+      if (now.getType() != load.getType())
+        value = arith::ExtFOp::create(rewriter, load.getLoc(), load.getType(), now);
+      rewriter.replaceOp(load, value);
+    }
   }
 
   /// A kernel over chunks copies what products alone read, all before the first of them.
@@ -169,7 +185,7 @@ private:
         auto dot = dyn_cast<DotOp>(use.getOwner());
         return dot && use.getOperandNumber() < 2 && (dot.getPairs() == Pairs::all || dot.restrictsResult());
       });
-      if (!read || !isWorthCopying(load) || cast<RankedTensorType>(load.getType()).getRank() != 2 || !takeRoom(bytesOf(load)))
+      if (!read || !isWorthCopying(load) || shapeOf(load.getType()).size() != 2 || !takeRoom(bytesOf(load)))
         continue;
       loc = load.getLoc();
       rewriter.setInsertionPoint(load);

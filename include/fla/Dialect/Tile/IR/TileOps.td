@@ -50,7 +50,7 @@ def Tile_SharedType : TypeDef<Tile_Dialect, "Shared"> {
   let summary = "Room for tiles that all threads of a block see";
   let description = [{
     `!tile.shared<2, 64x128xbf16>` holds two tiles of 64 x 128 numbers, one a stage,
-    in the type that the caller stores them in.
+    in the type that the caller stores them in; `!tile.shared<2, f32>` two numbers.
   }];
   let parameters = (ins "int64_t":$stages, ArrayRefParameter<"int64_t">:$shape, "::mlir::Type":$elementType);
   let hasCustomAssemblyFormat = 1;
@@ -194,7 +194,7 @@ def Tile_ReadOp : Tile_Op<"read", [MemoryEffects<[MemRead]>]> {
   let summary = "The tile that a stage holds, in the compute type";
   let description = [{ Constraints: (C1) the result has the shape of a stage. }];
   let arguments = (ins Tile_SharedType:$shared, Index:$stage);
-  let results = (outs Tile_Tensor:$result);
+  let results = (outs Tile_Value:$result);
   let assemblyFormat = "$shared `[` $stage `]` attr-dict `:` type($shared) `->` type($result)";
   let hasVerifier = 1;
 }
