@@ -163,6 +163,7 @@ private:
   Registers partners(const LinearLayout &layout, const TokenBit &bit, ArrayRef<Value> list);
   std::function<Value(Value ofWarp, int64_t number)> showToWarps(ArrayRef<Value> list, int64_t alike);
   SharedTile sumsToMiddles(Value gate, bool pre);
+  Value levelOf(const LinearLayout &held, int64_t reg, Value t, Value s, int64_t row);
   SharedTile sumsOfPairs(const SharedTile &pairs);
 
   // The triangular inverse.
