@@ -50,9 +50,11 @@ test: build ## lit, unit tests and pytest, at most 15 minutes
 	@ninja -C $(BUILD) --quiet check-unit
 	@$(PYTEST) -m "not long" $(TEST_FOLDERS)
 
-test-long: build ## everything, at most an hour
+# check-unit tries one definition of each class in the simulator of GPUs, test-long all.
+test-long: build ## everything, at most two hours
 	@$(LLVM_BIN)/lit -sv $(BUILD)/test
 	@ninja -C $(BUILD) --quiet check-unit
+	@$(BUILD)/unittests/GPU/DefinitionsTest --all --jobs=$(JOBS)
 	@$(BUILD)/bin/fla-check lib/Models/*.mlir
 	@$(PYTEST) $(TEST_FOLDERS)
 

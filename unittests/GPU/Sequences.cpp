@@ -6,6 +6,7 @@
 
 #include <limits>
 #include <numeric>
+#include <random>
 #include <set>
 
 using namespace fla;
@@ -220,10 +221,31 @@ struct Gathered {
 };
 } // namespace
 
-check::Distance Sequences::compare(mlir::ModuleOp module, const std::map<std::string, std::vector<double>> &written) const {
+std::map<std::string, double> Sequences::errorsOf(const std::map<Place, check::Answer> &results) const {
   std::map<std::string, Gathered> all;
   for (auto &[place, want] : answers) {
-    check::Answer got;
+    const check::Answer &got = results.at(place);
+    auto gather = [&](const std::string &name, const Tensor<double> &a, const Tensor<double> &b) {
+      all[name].add(a, all[name].got);
+      all[name].add(b, all[name].want);
+    };
+    for (auto [i, value] : llvm::enumerate(got.outputs))
+      gather("output " + std::to_string(i), value, want.outputs.at(i));
+    for (auto &[name, value] : got.states)
+      gather("final " + name, value, want.states.at(name));
+    for (auto &[name, value] : got.gradients)
+      gather("d " + name, value, want.gradients.at(name));
+  }
+  std::map<std::string, double> errors;
+  for (auto &[name, value] : all)
+    errors[name] = check::relativeError(value.got, value.want);
+  return errors;
+}
+
+std::map<std::string, double> Sequences::compare(mlir::ModuleOp module, const std::map<std::string, std::vector<double>> &written) const {
+  std::map<Place, check::Answer> results;
+  for (auto &[place, problem] : problems) {
+    check::Answer &got = results[place];
     forEachBuffer(module, [&, place = place](llvm::StringRef role, llvm::StringRef name, tile::BufferType type, bool partial) {
       auto it = written.find(name.str());
       bool isBetweenKernels = name.contains('.');
@@ -234,21 +256,27 @@ check::Distance Sequences::compare(mlir::ModuleOp module, const std::map<std::st
       check::collectResult(role, name.split('@').first, partial ? sumShares(value, type.getShape().front(), innerSize(type)) : value, one);
       addPieces(std::move(one), got);
     });
-    auto gather = [&](const std::string &name, const Tensor<double> &a, const Tensor<double> &b) {
-      all[name].add(a, all[name].got);
-      all[name].add(b, all[name].want);
-    };
-    for (auto [i, value] : llvm::enumerate(got.outputs))
-      gather("output " + std::to_string(i), value, want.outputs[i]);
-    for (auto &[name, value] : got.states)
-      gather("final " + name, value, want.states.at(name));
-    for (auto &[name, value] : got.gradients)
-      gather("d " + name, value, want.gradients.at(name));
   }
-  check::Distance worst;
-  if (all.empty())
-    worst.include(std::numeric_limits<double>::infinity(), "no results");
-  for (auto &[name, value] : all)
-    worst.include(check::relativeError(value.got, value.want), name);
-  return worst;
+  return errorsOf(results);
+}
+
+llvm::Expected<std::map<std::string, double>> Sequences::sensitivity(double unit) const {
+  std::mt19937_64 random(1);
+  std::uniform_real_distribution<double> moves(-unit, unit);
+  auto move = [&](Tensor<double> &value) {
+    for (double &x : value.data)
+      x *= 1 + moves(random);
+  };
+  std::map<Place, check::Answer> results;
+  for (auto [place, problem] : problems) { // a copy
+    for (auto &[name, value] : problem.values)
+      move(value);
+    for (Tensor<double> &gradient : problem.dOutputs)
+      move(gradient);
+    auto answer = check::solveByTape(definition, problem);
+    if (!answer)
+      return answer.takeError();
+    results[place] = std::move(*answer);
+  }
+  return errorsOf(results);
 }

@@ -36,13 +36,17 @@ public:
   interp::Launch launch() const;
   /// What a caller passes to a module's kernels; rows of no sequence are NaN.
   interp::Buffers given(mlir::ModuleOp module) const;
-  /// Largest error of what a module's kernels wrote, and which it was.
-  check::Distance compare(mlir::ModuleOp module, const std::map<std::string, std::vector<double>> &written) const;
+  /// Errors of what a module's kernels wrote, by its name.
+  std::map<std::string, double> compare(mlir::ModuleOp module, const std::map<std::string, std::vector<double>> &written) const;
+  /// What the exact results change by if every number that is given moves by up to
+  /// `unit` of itself: the error of an ideal program that rounds once.
+  llvm::Expected<std::map<std::string, double>> sensitivity(double unit) const;
 
 private:
   Sequences(RecurrenceOp definition, const Setting &setting) : definition(definition), setting(setting) {}
   using Place = std::pair<int64_t, int64_t>; ///< sequence, head
 
+  std::map<std::string, double> errorsOf(const std::map<Place, check::Answer> &results) const;
   int64_t headOf(llvm::StringRef name, int64_t head) const;
   int64_t headsOf(llvm::StringRef name) const;
   int64_t firstRow(int64_t sequence) const;

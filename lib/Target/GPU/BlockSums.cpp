@@ -32,42 +32,27 @@ Value Lowering::isSet(const LinearLayout &layout, const TokenBit &bit, int64_t r
   return e.cmp(arith::CmpIPredicate::ne, masked, i32(0));
 }
 
-Registers Lowering::partners(const LinearLayout &held, const TokenBit &bit, ArrayRef<Value> list, int64_t alike) {
-  Registers result(list.size());
-  auto present = llvm::find_if(list, [](Value x) { return bool(x); });
-  if (present == list.end())
-    return result;
-  if (bit.kind == TokenBit::Warp)
-    return partnersInOtherWarp(int64_t(1) << bit.index, list, (*present).getType(), alike);
-  int64_t mask = int64_t(1) << bit.index;
-  for (size_t r = 0; r < list.size(); ++r)
-    if (bit.kind == TokenBit::Register)
-      result[r] = list[r ^ mask];
-    else
-      result[r] = list[r] ? target.shuffleXor(e, list[r], mask) : Value();
-  return result;
-}
-
-/// Through shared memory; lanes that only differ in bits of `alike` share a place.
-Registers Lowering::partnersInOtherWarp(int64_t mask, ArrayRef<Value> list, Type type, int64_t alike) {
+/// What all warps hold, in shared memory; lanes that only differ in bits of `alike` share a place. Reads
+/// element `number` (null ones do not count) of a warp.
+std::function<Value(Value ofWarp, int64_t number)> Lowering::showToWarps(ArrayRef<Value> list, int64_t alike) {
   SmallVector<int32_t> numbers;
   int64_t places = 1;
   for (int64_t bit = 1; bit < target.chip.lanes; bit *= 2) {
     numbers.push_back(bit & alike ? 0 : places);
     places *= bit & alike ? 1 : 2;
   }
-  int64_t count = llvm::count_if(list, [](Value x) { return bool(x); });
+  SmallVector<Value> present = llvm::filter_to_vector(list, [](Value x) { return bool(x); });
+  int64_t count = present.size();
+  Type type = present.front().getType();
   SharedTile all = shared.allocate({warps, count * places}, type, 0);
   Value place = bits(lane, numbers);
-  auto at = [&](Value ofWarp, int64_t number) {
+  auto at = [this, all, place, count, places](Value ofWarp, int64_t number) {
     Value index = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, ofWarp, i32(count * places)), place);
     return shared.address(all, arith::MulIOp::create(e.b, e.loc, index, i32(all.elementBytes())), number * places * all.elementBytes());
   };
   auto write = [&] {
-    int64_t number = 0;
-    for (Value x : list)
-      if (x)
-        e.store(x, at(warp, number++));
+    for (auto [number, x] : llvm::enumerate(present))
+      e.store(x, at(warp, number));
   };
   shared.beforeWrite();
   if (alike)
@@ -75,12 +60,26 @@ Registers Lowering::partnersInOtherWarp(int64_t mask, ArrayRef<Value> list, Type
   else
     write();
   shared.beforeRead(all);
-  Value other = arith::XOrIOp::create(e.b, e.loc, warp, i32(mask));
+  return [this, at, type](Value ofWarp, int64_t number) { return e.load(at(ofWarp, number), type, 1); };
+}
+
+Registers Lowering::partners(const LinearLayout &held, const TokenBit &bit, ArrayRef<Value> list) {
   Registers result(list.size());
-  int64_t number = 0;
+  if (llvm::none_of(list, [](Value x) { return bool(x); }))
+    return result;
+  int64_t mask = int64_t(1) << bit.index, number = 0;
+  if (bit.kind == TokenBit::Warp) {
+    auto read = showToWarps(list, 0);
+    Value other = arith::XOrIOp::create(e.b, e.loc, warp, i32(mask));
+    for (size_t r = 0; r < list.size(); ++r)
+      result[r] = list[r] ? read(other, number++) : Value();
+    return result;
+  }
   for (size_t r = 0; r < list.size(); ++r)
-    if (list[r])
-      result[r] = e.load(at(other, number++), type, 1);
+    if (bit.kind == TokenBit::Register)
+      result[r] = list[r ^ mask];
+    else
+      result[r] = list[r] ? target.shuffleXor(e, list[r], mask) : Value();
   return result;
 }
 
@@ -146,12 +145,21 @@ void Lowering::BlockSums::add(Running &sum, int64_t reg, Value before, Value aft
 void Lowering::BlockSums::advance(int64_t to) {
   int64_t numBits = std::min<int64_t>(to, bits.size());
   while (done < numBits) {
-    int64_t next = done;
-    while (next < numBits && bits[next].kind == TokenBit::Register)
+    TokenBit::Kind kind = bits[done].kind;
+    int64_t next = done + 1;
+    while (kind != TokenBit::Lane && next < numBits && bits[next].kind == kind)
       ++next;
-    next > done ? advanceInThread(done, next) : advanceAcross(done);
-    done = std::max(next, done + 1);
+    switch (kind) {
+    case TokenBit::Register: advanceInThread(done, next); break;
+    case TokenBit::Lane: advanceAcrossLanes(done); break;
+    case TokenBit::Warp: advanceAcrossWarps(done, next); break;
+    }
+    done = next;
   }
+}
+
+bool Lowering::BlockSums::isNeeded(Side side) const {
+  return llvm::any_of(running, [&](const Running &sum) { return sum.left.side == side || sum.right.side == side; });
 }
 
 /// Blocks that a thread has all of: from first to last and back.
@@ -168,18 +176,14 @@ void Lowering::BlockSums::advanceInThread(int64_t from, int64_t to) {
   for (int64_t first = 0; first < int64_t(totals.size()); ++first) {
     if ((first & mask) || (first & merged))
       continue;
-    bool anyBefore = false, anyAfter = false; // what some sum needs
-    for (const Running &sum : running)
-      for (Side side : {sum.left.side, sum.right.side})
-        (side == Side::before ? anyBefore : anyAfter) = true;
     Value sum;
-    if (anyBefore || !anyAfter)
+    if (isNeeded(Side::before) || !isNeeded(Side::after))
       for (int64_t block = 0; block < count; ++block) {
         before[first | spread(block)] = sum;
         sum = plus(sum, totals[first | spread(block)]);
       }
     Value back;
-    if (anyAfter)
+    if (isNeeded(Side::after))
       for (int64_t block = count - 1; block >= 0; --block) {
         after[first | spread(block)] = back;
         back = plus(back, totals[first | spread(block)]);
@@ -192,15 +196,12 @@ void Lowering::BlockSums::advanceInThread(int64_t from, int64_t to) {
   merged |= mask;
 }
 
-/// Blocks in two lanes or warps.
-void Lowering::BlockSums::advanceAcross(int64_t bit) {
+/// Blocks in two lanes.
+void Lowering::BlockSums::advanceAcrossLanes(int64_t bit) {
   Registers own(totals.size());
   for (size_t r = 0; r < totals.size(); ++r)
     own[r] = r & merged ? Value() : totals[r];
-  int64_t alike = 0; // lanes of one block have one total
-  for (const TokenBit &lower : ArrayRef(bits).take_front(bit))
-    alike |= lower.kind == TokenBit::Lane ? int64_t(1) << lower.index : 0;
-  Registers others = l.partners(layout, bits[bit], own, alike);
+  Registers others = l.partners(layout, bits[bit], own);
   Value zero = l.e.real(totals[0].getType(), 0.0), set = l.isSet(layout, bits[bit], 0);
   Registers before(totals.size()), after(totals.size());
   for (Running &sum : running)
@@ -216,6 +217,49 @@ void Lowering::BlockSums::advanceAcross(int64_t bit) {
   for (size_t r = 0; r < totals.size(); ++r)
     if (!(r & merged))
       totals[r] = l.e.addf(totals[r], others[r]);
+}
+
+/// Blocks in several warps: each reads the totals of all.
+void Lowering::BlockSums::advanceAcrossWarps(int64_t from, int64_t to) {
+  int64_t count = int64_t(1) << (to - from), mask = 0, alike = 0, number = 0;
+  SmallVector<int32_t> numbers(llvm::Log2_64_Ceil(l.warps));
+  for (int64_t i = from; i < to; ++i)
+    numbers[bits[i].index] = 1 << (i - from), mask |= int64_t(1) << bits[i].index;
+  for (const TokenBit &lower : ArrayRef(bits).take_front(from)) // lanes of one block have one total
+    alike |= lower.kind == TokenBit::Lane ? int64_t(1) << lower.index : 0;
+  Registers own(totals.size()), before(totals.size()), after(totals.size());
+  for (size_t r = 0; r < totals.size(); ++r)
+    own[r] = r & merged ? Value() : totals[r];
+  auto read = l.showToWarps(own, alike);
+  Value ownBlock = l.bits(l.warp, numbers), ownOthers = arith::AndIOp::create(l.e.b, l.e.loc, l.warp, l.i32(~mask));
+  Value zero = l.e.real(totals[0].getType(), 0.0);
+  SmallVector<Value> warpOf, isBefore, isAfter;
+  for (int64_t block = 0; block < count; ++block) {
+    int64_t warpBits = 0;
+    for (int64_t i = from; i < to; ++i)
+      warpBits |= ((block >> (i - from)) & 1) << bits[i].index;
+    warpOf.push_back(arith::OrIOp::create(l.e.b, l.e.loc, ownOthers, l.i32(warpBits)));
+    isBefore.push_back(l.e.cmp(arith::CmpIPredicate::ult, l.i32(block), ownBlock));
+    isAfter.push_back(l.e.cmp(arith::CmpIPredicate::ugt, l.i32(block), ownBlock));
+  }
+  for (size_t r = 0; r < totals.size(); ++r) {
+    if (r & merged)
+      continue;
+    Value sum;
+    for (int64_t block = 0; block < count; ++block) {
+      Value x = read(warpOf[block], number);
+      sum = plus(sum, x);
+      if (isNeeded(Side::before) && block + 1 < count)
+        before[r] = plus(before[r], l.e.select(isBefore[block], x, zero));
+      if (isNeeded(Side::after) && block > 0)
+        after[r] = plus(after[r], l.e.select(isAfter[block], x, zero));
+    }
+    totals[r] = sum;
+    ++number;
+  }
+  for (Running &sum : running)
+    for (int64_t r = 0; r < int64_t(totals.size()); ++r)
+      add(sum, r, before[r & ~merged], after[r & ~merged]);
 }
 
 } // namespace fla::gpu

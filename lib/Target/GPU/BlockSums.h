@@ -44,7 +44,9 @@ private:
     Registers list;
   };
   void advanceInThread(int64_t from, int64_t to);
-  void advanceAcross(int64_t bit);
+  void advanceAcrossLanes(int64_t bit);
+  void advanceAcrossWarps(int64_t from, int64_t to);
+  bool isNeeded(Side side) const;
   /// The side of a register's element where it is the same in all threads.
   std::optional<Side> sideOf(const Running &sum, int64_t reg);
   /// Adds to an element what lies on its side; `before` and `after` may be null (nothing is there).

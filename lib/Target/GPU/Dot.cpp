@@ -31,6 +31,45 @@ Value Lowering::isVisible(tile::Pairs pairs, int64_t level, Value token, Value p
   return {};
 }
 
+namespace {
+struct Range {
+  int64_t first, last;
+  bool meets(int64_t from, int64_t to) const { return first <= to && from <= last; }
+};
+} // namespace
+
+/// Whether some pair of these tokens counts.
+static bool anyVisible(tile::Pairs pairs, int64_t level, Range token, Range past) {
+  switch (pairs) {
+  case tile::Pairs::all: return true;
+  case tile::Pairs::causal: return past.first <= token.last;
+  case tile::Pairs::strict: return past.first < token.last;
+  case tile::Pairs::diagonal: return past.meets(token.first, token.last);
+  case tile::Pairs::level:
+    for (int64_t block = past.first / (2 * level) * (2 * level); block <= past.last; block += 2 * level)
+      if (past.meets(block, block + level - 1) && token.meets(block + level, block + 2 * level - 1))
+        return true;
+    return false;
+  }
+  return true;
+}
+
+/// Whether a step of `depth` of the sum, from `from` on, adds anything to the atom that begins at a
+/// register of the result, in any warp. `size` is the atom's along the result's axes.
+static bool addsAnything(tile::DotOp op, const LinearLayout &held, int64_t reg, ArrayRef<int64_t> size, int64_t from, int64_t depth) {
+  if (op.getPairs() == tile::Pairs::all)
+    return true;
+  for (int64_t warp = 0; warp < held.numWarps(); ++warp) {
+    Coordinates at = held.apply(reg, 0, warp);
+    Range rows{at[0], at[0] + size[0] - 1}, columns{at[1], at[1] + size[1] - 1}, sum{from, from + depth - 1};
+    Range token = op.restrictsResult() || !op.getTransposeA() ? rows : sum;
+    Range past = op.restrictsResult() ? columns : op.getTransposeA() ? rows : sum;
+    if (anyVisible(op.getPairs(), op.getLevel(), token, past))
+      return true;
+  }
+  return false;
+}
+
 /// A product's operand in shared memory; a restricted A (given `masked`) without its invisible entries.
 SharedTile Lowering::operand(Value value, Type element, bool transposed, tile::DotOp masked) {
   bool restricted = masked && masked.getPairs() != tile::Pairs::all;
@@ -260,18 +299,22 @@ void Lowering::dotWithAtoms(tile::DotOp op, const Atom &atom, bool swapped) {
       shared.beforeRead(x->tile);
   int64_t k = cast<RankedTensorType>(op.getA().getType()).getDimSize(op.getTransposeA() ? 0 : 1);
   int64_t each = atom.c.numRegisters(), count = held.numRegisters(), rows = swapped ? 1 : 0;
-  SmallVector<int64_t> onRows, onColumns;
-  for (int64_t first = 0; first < count; first += each) {
-    Coordinates at = held.apply(first, 0, 0);
-    if (!llvm::is_contained(onRows, at[rows]))
-      onRows.push_back(at[rows]);
-    if (!llvm::is_contained(onColumns, at[1 - rows]))
-      onColumns.push_back(at[1 - rows]);
-  }
+  SmallVector<int64_t> size{swapped ? atom.n : atom.m, swapped ? atom.m : atom.n};
   Registers sums = op.getInit() ? Registers(registers(op.getInit())) : Registers(count, e.real(elementOf(op), 0.0));
   for (int64_t from = 0; from < k; from += atom.k) {
-    auto as = fragmentsAt(left, onRows, from), bs = fragmentsAt(right, onColumns, from);
+    SmallVector<int64_t> firsts, onRows, onColumns; // atoms that this step adds to, and where they are
     for (int64_t first = 0; first < count; first += each) {
+      if (!addsAnything(op, held, first, size, from, atom.k))
+        continue;
+      firsts.push_back(first);
+      Coordinates at = held.apply(first, 0, 0);
+      if (!llvm::is_contained(onRows, at[rows]))
+        onRows.push_back(at[rows]);
+      if (!llvm::is_contained(onColumns, at[1 - rows]))
+        onColumns.push_back(at[1 - rows]);
+    }
+    auto as = fragmentsAt(left, onRows, from), bs = fragmentsAt(right, onColumns, from);
+    for (int64_t first : firsts) {
       Coordinates at = held.apply(first, 0, 0);
       auto product = target.multiply(e, atom, as[at[rows]], bs[at[1 - rows]], ArrayRef(sums).slice(first, each));
       llvm::copy(product, sums.begin() + first);

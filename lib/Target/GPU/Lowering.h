@@ -152,6 +152,7 @@ private:
 
   // Sums over aligned blocks of tokens.
   class BlockSums;
+  Registers sumTokens(const LinearLayout &layout, ArrayRef<Value> list, int64_t bits, llvm::function_ref<void(BlockSums &)> start);
   /// Where a bit of a token's number is.
   struct TokenBit {
     enum Kind { Register, Lane, Warp } kind;
@@ -160,10 +161,10 @@ private:
   SmallVector<TokenBit> tokenBits(const LinearLayout &layout);
   Value isSet(const LinearLayout &layout, const TokenBit &bit, int64_t reg);
   /// Of each element the one whose token's number differs in one bit; null elements stay null.
-  /// Lanes that only differ in bits of `alike` hold the same.
-  Registers partners(const LinearLayout &layout, const TokenBit &bit, ArrayRef<Value> list, int64_t alike = 0);
-  Registers partnersInOtherWarp(int64_t mask, ArrayRef<Value> list, Type type, int64_t alike);
+  Registers partners(const LinearLayout &layout, const TokenBit &bit, ArrayRef<Value> list);
+  std::function<Value(Value ofWarp, int64_t number)> showToWarps(ArrayRef<Value> list, int64_t alike);
   SharedTile sumsToMiddles(Value gate, bool pre);
+  Value levelOf(const LinearLayout &held, int64_t reg, Value t, Value s, int64_t row);
   SharedTile sumsOfPairs(const SharedTile &pairs);
 
   // The triangular inverse.

@@ -45,27 +45,53 @@ SharedTile Lowering::sumsToMiddles(Value gate, bool pre) {
   return table;
 }
 
+/// What the threads add to a coordinate, all bits that any of them sets.
+static int32_t threadBits(const LinearLayout &layout, int64_t axis) {
+  int32_t all = 0;
+  for (const tile::Bases *bases : {&layout.laneBases(), &layout.warpBases()})
+    for (const Coordinates &basis : *bases)
+      all |= basis[axis];
+  return all;
+}
+
+/// The byte where the level of pair (t, s) begins in a table with rows of `row` bytes.
+Value Lowering::levelOf(const LinearLayout &held, int64_t reg, Value t, Value s, int64_t row) {
+  // The same level in all threads, if the highest bit that differs is the register's.
+  Coordinates at = held.apply(reg, 0, 0);
+  int32_t threads = threadBits(held, 0) | threadBits(held, 1), differ = at[0] ^ at[1];
+  if (differ > threads)
+    return i32(llvm::Log2_32(differ) * row);
+  Value bits = arith::OrIOp::create(e.b, e.loc, arith::XOrIOp::create(e.b, e.loc, t, s), i32(1));
+  Value zeros = math::CountLeadingZerosOp::create(e.b, e.loc, bits);
+  return arith::SubIOp::create(e.b, e.loc, i32(31 * row), arith::MulIOp::create(e.b, e.loc, zeros, i32(row)));
+}
+
 void Lowering::segsum(tile::SegSumOp op) {
   LinearLayout held = layout(op);
   SharedTile table = sumsToMiddles(op.getGate(), op.getPre());
   shared.beforeRead(table);
   Type type = elementOf(op);
-  int64_t size = table.elementBytes(), row = table.rowStride * size;
+  int64_t size = table.elementBytes();
   Value invisible = e.real(type, -std::numeric_limits<double>::infinity());
   Value diagonal = op.getPre() || op.getStrict() ? invisible : e.real(type, 0.0);
   Registers list;
   for (int64_t r = 0; r < held.numRegisters(); ++r) {
-    Value t = coordinate(held, r, 0), s = coordinate(held, r, 1);
-    Value differ = arith::OrIOp::create(e.b, e.loc, arith::XOrIOp::create(e.b, e.loc, t, s), i32(1));
-    Value zeros = math::CountLeadingZerosOp::create(e.b, e.loc, differ);
-    Value level = arith::SubIOp::create(e.b, e.loc, i32(31 * row), arith::MulIOp::create(e.b, e.loc, zeros, i32(row)));
+    Coordinates at = held.apply(r, 0, 0);
+    if ((at[0] | threadBits(held, 0)) < (at[1] & ~threadBits(held, 1))) { // before s in all threads
+      list.push_back(invisible);
+      continue;
+    }
+    Value t = coordinate(held, r, 0), s = coordinate(held, r, 1), level = levelOf(held, r, t, s, table.rowStride * size);
     auto toMiddle = [&](Value x) {
       Value offset = arith::AddIOp::create(e.b, e.loc, level, arith::MulIOp::create(e.b, e.loc, x, i32(size)));
       return e.load(shared.address(table, offset, 0), type, 1);
     };
     Value sum = held.shape()[0] > 1 ? e.addf(toMiddle(t), toMiddle(s)) : diagonal;
-    Value beyond = e.select(e.cmp(arith::CmpIPredicate::eq, t, s), diagonal, invisible);
-    list.push_back(e.select(e.cmp(arith::CmpIPredicate::sgt, t, s), sum, beyond));
+    if ((at[0] & ~threadBits(held, 0)) <= (at[1] | threadBits(held, 1))) {
+      Value beyond = e.select(e.cmp(arith::CmpIPredicate::eq, t, s), diagonal, invisible);
+      sum = e.select(e.cmp(arith::CmpIPredicate::sgt, t, s), sum, beyond);
+    }
+    list.push_back(sum);
   }
   define(op, list);
 }

@@ -19,28 +19,57 @@ namespace fla::gpu {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
+/// The sum that `start` begins, over blocks of 2^numBits tokens. Columns follow each other, so that few
+/// numbers are under way at once, unless warps must meet.
+Registers Lowering::sumTokens(const LinearLayout &held, ArrayRef<Value> list, int64_t numBits, llvm::function_ref<void(BlockSums &)> start) {
+  SmallVector<TokenBit> bits = tokenBits(held);
+  auto used = ArrayRef(bits).take_front(std::min<int64_t>(numBits, bits.size()));
+  int64_t tokens = 0, all = held.numRegisters() - 1; // bits of the register that are a token's
+  if (llvm::any_of(used, [](const TokenBit &bit) { return bit.kind == TokenBit::Warp; })) {
+    tokens = all;
+  } else {
+    for (const TokenBit &bit : bits)
+      tokens |= bit.kind == TokenBit::Register ? int64_t(1) << bit.index : 0;
+  }
+  tile::Bases rows;
+  for (auto [i, basis] : llvm::enumerate(held.registerBases()))
+    if ((tokens >> i) & 1)
+      rows.push_back(basis);
+  LinearLayout column(held.shape(), rows, held.laneBases(), held.warpBases());
+  Registers result(list.size());
+  for (int64_t first = 0; first <= all; ++first) {
+    if (first & tokens)
+      continue;
+    SmallVector<int64_t> places;
+    for (int64_t r = first; r <= all; ++r)
+      if ((r & ~tokens) == first)
+        places.push_back(r);
+    BlockSums sums(*this, column, llvm::map_to_vector(places, [&](int64_t r) { return list[r]; }));
+    start(sums);
+    sums.advance(numBits);
+    for (auto [r, x] : llvm::zip_equal(places, sums.finish()))
+      result[r] = x;
+  }
+  return result;
+}
+
 void Lowering::cumsum(tile::CumSumOp op) {
-  BlockSums sums(*this, layout(op), registers(op.getValue()));
-  sums.start(op.getReverse() ? Side::after : Side::before, op.getExclusive());
-  sums.advance(sums.numBits());
-  define(op, sums.finish());
+  LinearLayout held = layout(op);
+  auto start = [&](BlockSums &sums) { sums.start(op.getReverse() ? Side::after : Side::before, op.getExclusive()); };
+  define(op, sumTokens(held, registers(op.getValue()), llvm::Log2_64(held.shape()[0]), start));
 }
 
 /// In blocks of 2*level tokens: right halves sum from the middle on, left ones up to it.
 void Lowering::levelDecay(tile::LevelDecayOp op) {
-  BlockSums sums(*this, layout(op), registers(op.getGate()));
   int64_t bit = llvm::Log2_64(op.getLevel());
-  sums.startByHalf(bit, /*left=*/{Side::after, true}, /*right=*/{Side::before, op.getPre()});
-  sums.advance(bit);
-  define(op, sums.finish());
+  auto start = [&](BlockSums &sums) { sums.startByHalf(bit, /*left=*/{Side::after, true}, /*right=*/{Side::before, op.getPre()}); };
+  define(op, sumTokens(layout(op), registers(op.getGate()), bit, start));
 }
 
 void Lowering::levelDecayGrad(tile::LevelDecayGradOp op) {
-  BlockSums sums(*this, layout(op), registers(op.getValue()));
   int64_t bit = llvm::Log2_64(op.getLevel());
-  sums.startByHalf(bit, /*left=*/{Side::before, true}, /*right=*/{Side::after, op.getPre()});
-  sums.advance(bit);
-  define(op, sums.finish());
+  auto start = [&](BlockSums &sums) { sums.startByHalf(bit, /*left=*/{Side::before, true}, /*right=*/{Side::after, op.getPre()}); };
+  define(op, sumTokens(layout(op), registers(op.getValue()), bit, start));
 }
 
 //===----------------------------------------------------------------------===//

@@ -8,6 +8,7 @@
 // For examples see test/Dialect/Tile/Transforms/assign-layouts.mlir.
 //===----------------------------------------------------------------------===//
 #include "AxisClasses.h"
+#include "TokenTiles.h"
 #include "fla/Dialect/Tile/Transforms/Passes.h"
 #include "mlir/AsmParser/AsmParser.h"
 
@@ -89,6 +90,25 @@ struct Layouts {
     return LinearLayout(shape, registers, held, warpsAlong(2, 1, each));
   }
 
+  /// Neighbouring tokens in a thread, two channels each; none where threads would have few of them.
+  std::optional<LinearLayout> tokens(ArrayRef<int64_t> shape) const {
+    constexpr int64_t kFewest = 8;
+    int64_t each = shape[0] * shape[1] / (lanes * warps);
+    if (each < 2 * kFewest || shape[1] < 2 || shape[0] < each / 2)
+      return std::nullopt;
+    Bases bits;
+    auto push = [&](int64_t axis, int64_t from, int64_t to) {
+      for (int64_t step = from; step < to; step *= 2)
+        bits.push_back(axis == 0 ? Coordinates{int32_t(step), 0} : Coordinates{0, int32_t(step)});
+    };
+    push(1, 1, 2);
+    push(0, 1, each / 2);
+    push(1, 2, shape[1]);
+    push(0, each / 2, shape[0]);
+    auto first = bits.begin(), laneBits = first + llvm::Log2_64(each), warpBits = laneBits + llvm::Log2_64(lanes);
+    return LinearLayout(shape, Bases(first, laneBits), Bases(laneBits, warpBits), Bases(warpBits, bits.end()));
+  }
+
   Bases warpsAlong(int64_t rank, int64_t axis, int64_t step) const {
     Bases bits;
     for (int64_t warp = 1; warp < warps; warp *= 2) {
@@ -154,6 +174,10 @@ public:
     if (wrong.wasInterrupted())
       return failure();
     chooseWarps(kernel);
+    byTokens = std::make_unique<TokenTiles>(kernel, [&](Value value) {
+      auto tensor = dyn_cast<RankedTensorType>(value.getType());
+      return tensor && tensor.getRank() == 2 && layouts.tokens(tensor.getShape()) && !(chain && axes.apartAxis(value));
+    });
     block(kernel.getBody().front());
     return success();
   }
@@ -180,6 +204,8 @@ private:
     auto tensor = dyn_cast<RankedTensorType>(value.getType());
     if (!tensor)
       return value.getType();
+    if (byTokens->contains(value))
+      return with(tensor, *layouts.tokens(tensor.getShape()));
     std::optional<int64_t> axis = chain ? axes.apartAxis(value) : std::nullopt;
     return with(tensor, axis ? layouts.apart(tensor.getShape(), *axis, *chain) : layouts.standard(tensor.getShape()));
   }
@@ -255,7 +281,11 @@ private:
     } else if (auto loop = dyn_cast<scf::ForOp>(op)) {
       for (auto [arg, result] : llvm::zip_equal(loop.getRegionIterArgs(), loop.getResults()))
         arg.setType(standard(arg)), result.setType(standard(result));
+      for (auto [init, arg] : llvm::zip_equal(loop.getInitArgsMutable(), loop.getRegionIterArgs()))
+        convertOperand(init, arg.getType());
       block(*loop.getBody());
+      for (auto [yielded, arg] : llvm::zip_equal(loop.getBody()->getTerminator()->getOpOperands(), loop.getRegionIterArgs()))
+        convertOperand(yielded, arg.getType());
     } else if (auto constant = dyn_cast<arith::ConstantOp>(op)) {
       if (auto dense = dyn_cast<DenseElementsAttr>(constant.getValue())) {
         auto type = cast<RankedTensorType>(standard(constant.getResult()));
@@ -265,9 +295,23 @@ private:
     } else {
       for (OpResult result : op->getResults())
         result.setType(standard(result));
+      alignOperands(op);
       if (auto store = dyn_cast<StoreOp>(op))
         storeRows(store);
     }
+  }
+
+  /// Elementwise work and sums along the tokens have one layout, and so have a product and its init.
+  void alignOperands(Operation *op) {
+    if (auto dot = dyn_cast<DotOp>(op); dot && dot.getInit())
+      convertOperand(dot.getInitMutable()[0], dot.getType());
+    StringRef dialect = op->getName().getDialectNamespace();
+    if (op->getNumResults() != 1 || !(dialect == "arith" || dialect == "math" || isa<CumSumOp, LevelDecayOp, LevelDecayGradOp>(op)))
+      return;
+    if (auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType()))
+      for (OpOperand &operand : op->getOpOperands())
+        if (isa<RankedTensorType>(operand.get().getType()))
+          convertOperand(operand, with(operand.get().getType(), *layoutOf(type)));
   }
 
   /// Whole rows of the memory: accumulators whose rows are columns of the memory turn first.
@@ -289,6 +333,7 @@ private:
 
   Layouts layouts;
   AxisClasses axes;
+  std::unique_ptr<TokenTiles> byTokens;
   std::optional<int64_t> chain; ///< the accumulator's axis that the axis apart lies along, if there is one
   OpBuilder builder;
 };

@@ -30,3 +30,22 @@ tile.kernel @scores(%q: !tile.buffer<token, 32xf32>, %g: !tile.buffer<token, f32
   %6 = tile.reduce add %5 axis 1 : tensor<32x32xf32> -> tensor<32xf32>
   tile.store %6, %o[%c] : tensor<32xf32>, <token, f32>
 }
+
+// Sums along the tokens want neighbouring tokens in a thread: 16 of two channels each here. The
+// gate is loaded so, and once more as its other use wants it; the product's result stays.
+// CHECK-LABEL: tile.kernel @levels
+// CHECK:       %[[G:.+]] = tile.load %g{{.+}} -> tensor<64x64xf32, #tile.layout<registers = {{\[\[}}0, 1], [1, 0], [2, 0], [4, 0], [8, 0]]
+// CHECK:       %[[AGAIN:.+]] = tile.load %g{{.+}} -> tensor<64x64xf32, #tile.layout<registers = {{\[\[}}0, 1], [8, 0]
+// CHECK:       %[[D:.+]] = tile.level_decay %[[G]] 8
+// CHECK:       %[[E:.+]] = math.exp %[[D]]
+// CHECK:       %[[P:.+]] = tile.dot %[[E]], %[[E]] {{.*}}-> tensor<64x64xf32, #tile.layout<registers = {{\[\[}}0, 1], [8, 0]
+// CHECK:       arith.mulf %[[P]], %[[AGAIN]]
+tile.kernel @levels(%g: !tile.buffer<token, 64xf32>, out %o: !tile.buffer<token, 64xf32>) attributes {chunk = 64 : i64, blocks = 1 : i64} {
+  %c = arith.constant 0 : index
+  %0 = tile.load %g[%c] : <token, 64xf32> -> tensor<64x64xf32>
+  %1 = tile.level_decay %0 8 : tensor<64x64xf32>
+  %2 = math.exp %1 : tensor<64x64xf32>
+  %3 = tile.dot %2, %2 {transpose_b} : tensor<64x64xf32>, tensor<64x64xf32> -> tensor<64x64xf32>
+  %4 = arith.mulf %3, %0 : tensor<64x64xf32>
+  tile.store %4, %o[%c] : tensor<64x64xf32>, <token, 64xf32>
+}

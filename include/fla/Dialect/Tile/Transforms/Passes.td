@@ -127,7 +127,9 @@ def AssignLayouts : Pass<"fla-assign-layouts", "::mlir::ModuleOp"> {
     Other matrices at least as large as the target's accumulator are held as accumulators
     are, whatever made them, so that elementwise work between products moves
     nothing; other matrices and long vectors are held row by row, short vectors by every
-    warp, tiles of higher rank by columns. Scans hold whole columns in a thread. Reductions
+    warp, tiles of higher rank by columns. Matrices that sums along the tokens and
+    elementwise work join are held with neighbouring tokens in a thread, if that costs
+    fewer changes of threads than it saves. Scans hold whole columns in a thread. Reductions
     drop an axis, broadcasts take the part of their result's layout. Where these
     disagree a `tile.convert_layout` is inserted; what is cheap (constants, masks,
     broadcasts) is computed again instead.
