@@ -3,8 +3,8 @@
 
 #include "fla/Interpreter/Evaluate.h"
 #include "llvm/ADT/TypeSwitch.h"
-#include <map>
 #include <limits>
+#include <map>
 
 using namespace mlir;
 using namespace fla;
@@ -63,7 +63,7 @@ private:
     auto bind = [&](double x) { return env.set(op->getResult(0), Number::scalar(x)); };
     return llvm::TypeSwitch<Operation *, llvm::Error>(op)
         .Case([&](tile::NumChunksOp) { return bind(numChunks()); })
-        .Case([&](tile::ChunkIdOp) { return bind(point.chunk); })
+        .Case([&](tile::ChunkIdOp) { return bind(point.chunk * int64_t(kernel.getSpan())); })
         .Case([&](tile::FirstBlockOp) { return bind(point.block == 0); })
         .Case([&](tile::ValidOp o) { return valid(o); })
         .Case([&](tile::LoadOp o) { return load(o); })
@@ -271,7 +271,7 @@ static Point sequenceStart(const Launch &launch, int64_t sequence, int64_t chunk
 }
 
 static llvm::Error runSequence(tile::KernelOp kernel, llvm::ArrayRef<HostBuffer *> buffers, const Launch &launch, Point point) {
-  int64_t chunks = kernel.getOverChunks() ? (point.numRows + kernel.getChunk() - 1) / kernel.getChunk() : 1;
+  int64_t tokens = kernel.getChunk() * kernel.getSpan(), chunks = kernel.getOverChunks() ? (point.numRows + tokens - 1) / tokens : 1;
   for (point.head = 0; point.head < launch.heads; ++point.head)
     for (point.block = 0; point.block < int64_t(kernel.getBlocks()); ++point.block)
       for (point.chunk = 0; point.chunk < chunks; ++point.chunk)

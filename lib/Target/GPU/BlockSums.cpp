@@ -150,9 +150,15 @@ void Lowering::BlockSums::advance(int64_t to) {
     while (kind != TokenBit::Lane && next < numBits && bits[next].kind == kind)
       ++next;
     switch (kind) {
-    case TokenBit::Register: advanceInThread(done, next); break;
-    case TokenBit::Lane: advanceAcrossLanes(done); break;
-    case TokenBit::Warp: advanceAcrossWarps(done, next); break;
+    case TokenBit::Register:
+      advanceInThread(done, next);
+      break;
+    case TokenBit::Lane:
+      advanceAcrossLanes(done);
+      break;
+    case TokenBit::Warp:
+      advanceAcrossWarps(done, next);
+      break;
     }
     done = next;
   }

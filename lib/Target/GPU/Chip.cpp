@@ -54,7 +54,8 @@ static constexpr Chip row(const Amd &a) {
           // CDNA: 256 vector and 256 accumulation registers in one file.
           /*registers=*/cdna ? 512 : 256, /*unitRegisters=*/cdna ? 131072 : 98304, /*registerGranule=*/cdna ? 8 : 24,
           /*unitWarps=*/32, /*unitBlocks=*/cdna ? 32 : 16, a.units, /*maxThreads=*/1024, a.tf32, /*ldmatrix=*/false,
-          /*stmatrix=*/false, /*asyncCopy=*/false, a.wideHalf, cdna ? llvm::StringLiteral("+wavefrontsize64") : llvm::StringLiteral("+wavefrontsize32"), a.peak};
+          /*stmatrix=*/false, /*asyncCopy=*/false, a.wideHalf,
+          cdna ? llvm::StringLiteral("+wavefrontsize64") : llvm::StringLiteral("+wavefrontsize32"), a.peak};
 }
 
 static constexpr Chip kChips[] = {

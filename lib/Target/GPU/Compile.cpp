@@ -60,6 +60,7 @@ struct LayoutsOfChip : impl::LayoutsOfChipBase<LayoutsOfChip> {
     passes.addPass(createAssignStepLayouts({layouts.lanes, layouts.warps}));
     passes.addPass(createPadTiles());
     passes.addPass(createCSEPass());
+    passes.addPass(createGroupChunks({/*span=*/4, kThreads, found->unitRegisters}));
     // The rest of the memory is left to what passes between threads.
     passes.addPass(createStageLoads({found->sharedBytes * 3 / 4, /*wide=*/operandsOf(module) == "tf32"}));
     passes.addPass(createAssignLayouts(layouts));

@@ -32,7 +32,9 @@ static LLVM::LLVMFunctionType functionType(tile::KernelOp kernel) {
 
 /// The most registers of tiles that a thread holds at once: each from where it is made to its last use.
 static int64_t registersOfTiles(tile::KernelOp kernel) {
-  Block &body = kernel.getBody().front();
+  // All chunks of a grid point do the same.
+  auto loops = kernel.getBody().front().getOps<scf::ForOp>();
+  Block &body = loops.empty() ? kernel.getBody().front() : *(*loops.begin()).getBody();
   DenseMap<Operation *, SmallVector<int64_t>> ends;
   int64_t alive = 0, most = 0;
   for (Operation &op : body) {
@@ -58,10 +60,10 @@ static int64_t registersOfTiles(tile::KernelOp kernel) {
 /// Blocks that should share a unit. Those of a kernel over chunks have little to do each and
 /// wait for memory first: others then work. Addresses and what products load take registers, too.
 static int64_t residentBlocksOf(tile::KernelOp kernel, const Chip &chip, int64_t threads) {
-  constexpr int64_t kOther = 32;
   if (!kernel.getOverChunks())
     return 1;
-  int64_t registers = llvm::alignTo(registersOfTiles(kernel) + kOther, chip.registerGranule);
+  int64_t other = kernel.getBody().front().getOps<scf::ForOp>().empty() ? 32 : 64;
+  int64_t registers = llvm::alignTo(registersOfTiles(kernel) + other, chip.registerGranule);
   return std::clamp<int64_t>(chip.unitRegisters / (threads * registers), 1, 4);
 }
 
@@ -94,7 +96,7 @@ static LogicalResult lowerKernel(tile::KernelOp kernel, const Target &target, in
   function->setAttr("fla.gpu_kernel", b.getUnitAttr());
   function->setAttr("fla.threads", number(warps * target.chip.lanes));
   function->setAttr("fla.shared", number(shared));
-  function->setAttr("fla.chunk", kernel.getChunkAttr());
+  function->setAttr("fla.chunk", number(kernel.getChunk() * kernel.getSpan())); // of a grid point
   function->setAttr("fla.blocks", kernel.getBlocksAttr());
   if (kernel.getOverChunks())
     function->setAttr("fla.over_chunks", b.getUnitAttr());

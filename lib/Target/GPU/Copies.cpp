@@ -44,32 +44,69 @@ static int64_t pieceBytes(const Access &a, const SharedTile &to) {
   return run * to.elementBytes();
 }
 
-void Lowering::copy(tile::CopyOp op) {
+/// A copy and what its path depends on: `present` and `aligned` never change in a kernel, `whole` (null: always) may.
+struct Lowering::Copy {
+  tile::CopyOp op;
+  SharedTile to;
+  Access a;
+  int64_t bytes = 0; ///< of a piece
+  Value present, aligned, whole;
+};
+
+Lowering::Copy Lowering::prepare(tile::CopyOp op) {
   tile::SharedType room = op.getShared().getType();
-  SharedTile to = stageOf(op.getShared(), op.getStage());
   Type tile = RankedTensorType::get(room.getShape(), room.getElementType());
-  Access a = access(op.getBuffer(), op.getChunk(), room.getShape().empty() ? room.getElementType() : tile);
-  shared.beforeCopy();
-  int64_t bytes = pieceBytes(a, to);
-  Value present = isPresent(op.getBuffer());
+  Copy copy;
+  copy.op = op;
+  copy.to = stageOf(op.getShared(), op.getStage());
+  copy.a = access(op.getBuffer(), op.getChunk(), room.getShape().empty() ? room.getElementType() : tile);
+  copy.bytes = pieceBytes(copy.a, copy.to);
   // Sequences without tokens have nothing to copy.
-  present = arith::AndIOp::create(e.b, e.loc, present, e.cmp(arith::CmpIPredicate::sgt, numRows, e.index(0)));
-  if (bytes < 4)
-    return copyElements(op, a, to, present);
-  Value fast = arith::AndIOp::create(e.b, e.loc, present, isAligned(a, bytes));
-  if (a.limit)
-    fast = arith::AndIOp::create(e.b, e.loc, fast, e.cmp(arith::CmpIPredicate::sgt, a.limit, i32(0)));
-  Value whole;
-  if (a.limit)
-    whole = e.cmp(arith::CmpIPredicate::eq, a.limit, i32(kernel.getChunk()));
-  for (auto [axis, extent] : llvm::enumerate(a.extents))
-    if (extent) {
-      Value full = e.cmp(arith::CmpIPredicate::eq, extent, i32(room.getShape()[axis]));
-      whole = whole ? arith::AndIOp::create(e.b, e.loc, whole, full).getResult() : full;
-    }
-  auto pieces = [&](bool all) { return [&, all] { copyPieces(a, to, bytes, all); }; };
-  auto aligned = [&] { whole ? e.when(whole, pieces(true), pieces(false)) : pieces(true)(); };
-  e.when(fast, aligned, [&] { copyElements(op, a, to, present); });
+  copy.present = arith::AndIOp::create(e.b, e.loc, isPresent(op.getBuffer()), e.cmp(arith::CmpIPredicate::sgt, numRows, e.index(0)));
+  copy.aligned = copy.bytes < 4 ? e.cmp(arith::CmpIPredicate::eq, i32(0), i32(1)) : isAligned(copy.a, copy.bytes);
+  auto require = [&](Value full) { copy.whole = copy.whole ? arith::AndIOp::create(e.b, e.loc, copy.whole, full).getResult() : full; };
+  if (copy.a.limit)
+    require(e.cmp(arith::CmpIPredicate::eq, copy.a.limit, i32(kernel.getChunk())));
+  for (auto [axis, extent] : llvm::enumerate(copy.a.extents))
+    if (extent)
+      require(e.cmp(arith::CmpIPredicate::eq, extent, i32(room.getShape()[axis])));
+  return copy;
+}
+
+/// Copies that start together: mostly all are whole chunks of aligned tensors, which takes one question.
+void Lowering::copyAll(ArrayRef<tile::CopyOp> ops) {
+  shared.beforeCopy();
+  std::vector<Copy> copies;
+  for (tile::CopyOp op : ops)
+    copies.push_back(prepare(op));
+  Value always, now;
+  auto require = [&](Value &all, Value one) { all = all && one ? arith::AndIOp::create(e.b, e.loc, all, one).getResult() : one ? one : all; };
+  for (const Copy &copy : copies) {
+    require(always, copy.present);
+    require(always, copy.aligned);
+    require(now, copy.whole);
+  }
+  require(always, now);
+  e.when(
+      always,
+      [&] {
+        for (const Copy &copy : copies)
+          if (copy.bytes >= 4)
+            copyPieces(copy.a, copy.to, copy.bytes, true);
+      },
+      [&] {
+        for (const Copy &copy : copies)
+          copyOne(copy);
+      });
+}
+
+void Lowering::copyOne(const Copy &copy) {
+  if (copy.bytes < 4)
+    return copyElements(copy);
+  Value fast = arith::AndIOp::create(e.b, e.loc, copy.present, copy.aligned);
+  if (copy.a.limit)
+    fast = arith::AndIOp::create(e.b, e.loc, fast, e.cmp(arith::CmpIPredicate::sgt, copy.a.limit, i32(0)));
+  e.when(fast, [&] { copyPieces(copy.a, copy.to, copy.bytes, false); }, [&] { copyElements(copy); });
 }
 
 /// Each thread moves every so-manieth piece. With `whole` all pieces lie in the sequence and in the buffer; else
@@ -144,7 +181,11 @@ void Lowering::copyPieces(const Access &a, const SharedTile &to, int64_t bytes, 
   finish();
 }
 
-void Lowering::copyElements(tile::CopyOp op, const Access &a, const SharedTile &to, Value present) {
+void Lowering::copyElements(const Copy &copy) {
+  tile::CopyOp op = copy.op;
+  const Access &a = copy.a;
+  const SharedTile &to = copy.to;
+  Value present = copy.present;
   int64_t columns = to.shape.empty() ? 1 : to.shape.back(), rows = to.shape.size() > 1 ? to.shape[0] : 1, size = to.elementBytes();
   Value first = arith::ExtUIOp::create(e.b, e.loc, e.i64(), thread);
   bool tokens = op.getBuffer().getType().getKind() == tile::BufferKind::token;
@@ -233,7 +274,8 @@ Registers Lowering::readRegisters(const SharedTile &from, const LinearLayout &he
     for (int64_t r = 0; r < held.numRegisters(); r += run) {
       Value offset = i32(0);
       for (int64_t axis = 0; axis < held.rank(); ++axis)
-        offset = arith::AddIOp::create(e.b, e.loc, offset, arith::MulIOp::create(e.b, e.loc, coordinate(held, r, axis), i32(from.stride(axis) * size)));
+        offset =
+            arith::AddIOp::create(e.b, e.loc, offset, arith::MulIOp::create(e.b, e.loc, coordinate(held, r, axis), i32(from.stride(axis) * size)));
       pieces.push_back(LLVM::LoadOp::create(e.b, e.loc, Emitter::vec(from.element, run), shared.address(from, offset, 0), run * size));
     }
   }

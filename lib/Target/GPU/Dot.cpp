@@ -15,10 +15,14 @@ namespace fla::gpu {
 Value Lowering::isVisible(tile::Pairs pairs, int64_t level, Value token, Value past) {
   using P = arith::CmpIPredicate;
   switch (pairs) {
-  case tile::Pairs::all: break;
-  case tile::Pairs::causal: return e.cmp(P::sle, past, token);
-  case tile::Pairs::strict: return e.cmp(P::slt, past, token);
-  case tile::Pairs::diagonal: return e.cmp(P::eq, past, token);
+  case tile::Pairs::all:
+    break;
+  case tile::Pairs::causal:
+    return e.cmp(P::sle, past, token);
+  case tile::Pairs::strict:
+    return e.cmp(P::slt, past, token);
+  case tile::Pairs::diagonal:
+    return e.cmp(P::eq, past, token);
   case tile::Pairs::level: {
     // The same block of 2*level tokens, one in its right half and one in its left.
     Value differ = arith::XOrIOp::create(e.b, e.loc, token, past);
@@ -41,10 +45,14 @@ struct Range {
 /// Whether some pair of these tokens counts.
 static bool anyVisible(tile::Pairs pairs, int64_t level, Range token, Range past) {
   switch (pairs) {
-  case tile::Pairs::all: return true;
-  case tile::Pairs::causal: return past.first <= token.last;
-  case tile::Pairs::strict: return past.first < token.last;
-  case tile::Pairs::diagonal: return past.meets(token.first, token.last);
+  case tile::Pairs::all:
+    return true;
+  case tile::Pairs::causal:
+    return past.first <= token.last;
+  case tile::Pairs::strict:
+    return past.first < token.last;
+  case tile::Pairs::diagonal:
+    return past.meets(token.first, token.last);
   case tile::Pairs::level:
     for (int64_t block = past.first / (2 * level) * (2 * level); block <= past.last; block += 2 * level)
       if (past.meets(block, block + level - 1) && token.meets(block + level, block + 2 * level - 1))

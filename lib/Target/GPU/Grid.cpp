@@ -63,7 +63,8 @@ void Lowering::findSlot(Value slot) {
   Value turns = e.sub(e.index(64), math::CountLeadingZerosOp::create(e.b, e.loc, last));
   auto found = e.loop(e.index(0), turns, 1, bounds, [&](Value, ValueRange range) {
     Value middle = arith::ShRUIOp::create(e.b, e.loc, e.add(e.add(range[0], range[1]), 1), e.index(1));
-    Value first = e.add(arith::DivUIOp::create(e.b, e.loc, startOf(e, middle, tokens, offsets), e.index(kernel.getChunk())), middle);
+    Value first =
+        e.add(arith::DivUIOp::create(e.b, e.loc, startOf(e, middle, tokens, offsets), e.index(kernel.getChunk() * kernel.getSpan())), middle);
     Value owns = e.cmp(arith::CmpIPredicate::sle, first, slot);
     return SmallVector<Value>{e.select(owns, middle, range[0]), e.select(owns, range[1], e.add(middle, -1))};
   });
@@ -85,7 +86,9 @@ void Lowering::gridPoint() {
   else
     sequence = task;
   Value start = startOf(e, sequence, tokens, offsets), packed = isGiven(e, offsets);
-  firstSlot = e.add(arith::DivUIOp::create(e.b, e.loc, start, e.index(kernel.getChunk())), sequence);
+  Value own = sequence;
+  auto first = [&](int64_t tokens) { return e.add(arith::DivUIOp::create(e.b, e.loc, start, e.index(tokens)), own); };
+  firstSlot = first(kernel.getChunk());
   batch = e.select(packed, e.index(0), sequence);
   firstRow = e.select(packed, start, e.index(0));
   auto rows = scf::IfOp::create(
@@ -100,7 +103,7 @@ void Lowering::gridPoint() {
   Value isSkipped = e.cmp(arith::CmpIPredicate::slt, sequence, e.index(0));
   numRows = e.select(isSkipped, e.index(0), rows.getResult(0));
   if (kernel.getOverChunks())
-    chunkOfGrid = e.sub(task, firstSlot);
+    chunkOfGrid = e.mul(e.sub(task, first(kernel.getChunk() * kernel.getSpan())), kernel.getSpan());
 }
 
 } // namespace fla::gpu

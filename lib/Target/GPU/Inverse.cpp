@@ -44,7 +44,8 @@ void Lowering::solveBlocks(const SharedTile &m, int64_t block) {
   SmallVector<std::pair<Value, Registers>> solved; // columns of this thread
   for (int64_t first = 0; first < columns; first += threads) {
     Value column = arith::AddIOp::create(e.b, e.loc, thread, i32(first));
-    Value own = arith::AndIOp::create(e.b, e.loc, column, i32(block - 1)), number = arith::ShRUIOp::create(e.b, e.loc, column, i32(llvm::Log2_64(block)));
+    Value own = arith::AndIOp::create(e.b, e.loc, column, i32(block - 1)),
+          number = arith::ShRUIOp::create(e.b, e.loc, column, i32(llvm::Log2_64(block)));
     Value corner = arith::MulIOp::create(e.b, e.loc, number, i32(block * (m.rowStride + 1) * size));
     auto solve = [&] {
       Registers x;
@@ -190,7 +191,8 @@ void Lowering::inverse(tile::InverseOp op) {
       fits ? multiplyBlocks(*atom, pairs, half, a, b, to) : multiplyBlocks(pairs, half, a, b, to);
       shared.wroteUnread();
     };
-    BlockOf first{m, 2 * half, 0, 0, true}, second{m, 2 * half, half, half, true}, below{m, 2 * half, half, 0, true}, product{*between, half, 0, 0, false};
+    BlockOf first{m, 2 * half, 0, 0, true}, second{m, 2 * half, half, half, true}, below{m, 2 * half, half, 0, true},
+        product{*between, half, 0, 0, false};
     multiply(below, first, product);
     multiply(second, product, below);
   }

@@ -30,7 +30,7 @@ LogicalResult Lowering::run(bool reuseOperands) {
   LogicalResult result = success();
   if (kernel.getOverChunks()) {
     // Spare slots have nothing to do.
-    Value rows = e.mul(chunkOfGrid, kernel.getChunk());
+    Value rows = e.mul(chunkOfGrid, kernel.getChunk()); // of the chunks before
     Value busy = e.cmp(arith::CmpIPredicate::slt, rows, numRows);
     auto guarded = scf::IfOp::create(e.b, e.loc, busy, /*withElseRegion=*/false);
     OpBuilder::InsertionGuard guard(e.b);
@@ -107,9 +107,17 @@ Value Lowering::coordinate(const LinearLayout &layout, int64_t reg, int64_t axis
 //===----------------------------------------------------------------------===//
 
 LogicalResult Lowering::block(Block &block) {
-  for (Operation &op : block.without_terminator())
-    if (failed(operation(&op)))
+  SmallVector<tile::CopyOp> copies; // those that follow each other
+  for (Operation &op : block.without_terminator()) {
+    e.loc = op.getLoc();
+    if (auto copy = dyn_cast<tile::CopyOp>(op)) {
+      copies.push_back(copy);
+      if (!isa<tile::CopyOp>(op.getNextNode()))
+        copyAll(std::exchange(copies, {}));
+    } else if (failed(operation(&op))) {
       return failure();
+    }
+  }
   return success();
 }
 
@@ -135,7 +143,6 @@ LogicalResult Lowering::operation(Operation *op) {
       .Case([&](tile::LoadOp x) { return load(x), success(); })
       .Case([&](tile::StoreOp x) { return store(x), success(); })
       .Case([&](tile::AllocOp x) { return alloc(x), success(); })
-      .Case([&](tile::CopyOp x) { return copy(x), success(); })
       .Case([&](tile::WaitOp x) { return wait(), success(); })
       .Case([&](tile::ReadOp x) { return read(x), success(); })
       .Case([&](tile::ConvertLayoutOp x) {

@@ -36,6 +36,8 @@ struct Operands {
 /// inner axes with static strides.
 struct Access {
   Value base, rowStride, limit;
+  Value origin;                 ///< where the sequence's part begins; `base` is the chunk's
+  Value slotStride;             ///< from chunk to chunk, of saved values; else null
   SmallVector<int64_t> strides; ///< of each axis of the tile, 0 for the rows
   SmallVector<Value> extents;   ///< of each axis, i32, where the tile reaches beyond the buffer; else null
   int64_t whole = 0;            ///< neighbours along the last axis that end at its extent together
@@ -96,9 +98,12 @@ private:
 
   // Copies to shared memory.
   void alloc(tile::AllocOp op);
-  void copy(tile::CopyOp op);
+  struct Copy;
+  Copy prepare(tile::CopyOp op);
+  void copyAll(ArrayRef<tile::CopyOp> ops);
+  void copyOne(const Copy &copy);
   void copyPieces(const Access &a, const SharedTile &to, int64_t bytes, bool whole);
-  void copyElements(tile::CopyOp op, const Access &a, const SharedTile &to, Value present);
+  void copyElements(const Copy &copy);
   void wait();
   void read(tile::ReadOp op);
   SharedTile stageOf(Value room, Value stage);

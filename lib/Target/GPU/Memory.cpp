@@ -34,11 +34,12 @@ Value Lowering::isPresent(Value buffer) {
   return e.cmp(arith::CmpIPredicate::ne, address, e.index(0));
 }
 
-/// Whether everything that is `bytes` apart in the rows is a multiple of them in memory.
+/// Whether everything that is `bytes` apart in the rows is a multiple of them in memory, in every chunk.
 Value Lowering::isAligned(const Access &a, int64_t bytes) {
-  Value address = LLVM::PtrToIntOp::create(e.b, e.loc, e.i64(), a.base);
-  if (a.rowStride)
-    address = arith::OrIOp::create(e.b, e.loc, address, e.mul(a.rowStride, Emitter::bytes(a.stored)));
+  Value address = LLVM::PtrToIntOp::create(e.b, e.loc, e.i64(), a.origin);
+  for (Value stride : {a.rowStride, a.slotStride})
+    if (stride)
+      address = arith::OrIOp::create(e.b, e.loc, address, e.mul(stride, Emitter::bytes(a.stored)));
   return e.cmp(arith::CmpIPredicate::eq, arith::AndIOp::create(e.b, e.loc, address, e.index(bytes - 1)), e.index(0));
 }
 
@@ -72,14 +73,14 @@ Access Lowering::access(Value buffer, Value chunk, Type tileType) {
   bool token = type.getKind() == tile::BufferKind::token;
   Access a;
   a.stored = type.getElementType();
-  Value offset = e.index(0);
+  Value offset = e.index(0), chunkOffset;
   if (type.getKind() != tile::BufferKind::value)
     offset = headOffset(buffer);
   switch (type.getKind()) {
   case tile::BufferKind::token: {
     a.rowStride = argument(buffer, 2);
-    Value row = e.add(firstRow, e.mul(scalar(chunk), kernel.getChunk()));
-    offset = e.add(offset, e.add(e.mul(batch, argument(buffer, 1)), e.mul(row, a.rowStride)));
+    offset = e.add(offset, e.add(e.mul(batch, argument(buffer, 1)), e.mul(firstRow, a.rowStride)));
+    chunkOffset = e.mul(scalar(chunk), e.mul(a.rowStride, kernel.getChunk()));
     a.limit = rowLimit(chunk);
     break;
   }
@@ -87,7 +88,9 @@ Access Lowering::access(Value buffer, Value chunk, Type tileType) {
     offset = e.add(offset, e.mul(sequence, argument(buffer, 1)));
     break;
   case tile::BufferKind::saved:
-    offset = e.add(offset, e.mul(e.add(firstSlot, scalar(chunk)), argument(buffer, 1)));
+    a.slotStride = argument(buffer, 1);
+    offset = e.add(offset, e.mul(firstSlot, a.slotStride));
+    chunkOffset = e.mul(scalar(chunk), a.slotStride);
     break;
   case tile::BufferKind::param:
   case tile::BufferKind::value:
@@ -121,7 +124,10 @@ Access Lowering::access(Value buffer, Value chunk, Type tileType) {
     a.strides.insert(a.strides.begin(), 0);
     a.extents.insert(a.extents.begin(), Value());
   }
-  a.base = e.at(argument(buffer, 0), offset, a.stored);
+  // What the chunk adds comes last: the rest is computed once.
+  a.base = a.origin = e.at(argument(buffer, 0), offset, a.stored);
+  if (chunkOffset)
+    a.base = e.at(a.origin, chunkOffset, a.stored);
   return a;
 }
 

@@ -120,9 +120,7 @@ SharedTile Lowering::sumsOfPairs(const SharedTile &pairs) {
       Value t = arith::MaxUIOp::create(e.b, e.loc, x, y), s = arith::MinUIOp::create(e.b, e.loc, x, y);
       return e.load(shared.address(pairs, i32Add(times(t, pairs.rowStride * size), times(s, size)), 0), pairs.element, 1);
     };
-    auto write = [&](Value sum, Value row) {
-      e.store(sum, shared.address(sums, i32Add(times(row, sums.rowStride * size), times(x, size)), 0));
-    };
+    auto write = [&](Value sum, Value row) { e.store(sum, shared.address(sums, i32Add(times(row, sums.rowStride * size), times(x, size)), 0)); };
     auto work = [&] {
       Value total = pair(0);
       SmallVector<Value> levels;
@@ -142,7 +140,7 @@ SharedTile Lowering::sumsOfPairs(const SharedTile &pairs) {
           [&] { write(total, i32Add(part, i32(runBits - 1))); });
     };
     shared.wroteUnread();
-    parts * tokens < threads ? e.when(e.cmp(arith::CmpIPredicate::ult, part, i32(parts)), work) : work();
+    parts *tokens < threads ? e.when(e.cmp(arith::CmpIPredicate::ult, part, i32(parts)), work) : work();
   }
   return sums;
 }

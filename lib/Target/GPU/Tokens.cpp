@@ -86,9 +86,15 @@ void Lowering::scan(tile::ScanOp op) {
     for (int64_t r = first; r < first + tokens; ++r) {
       prev.push_back(state);
       switch (op.getKind()) {
-      case ScanKind::linear: state = e.fma(decay[r], state, input[r]); break;
-      case ScanKind::log: state = emitLogAddExp(e, e.addf(state, decay[r]), input[r]); break;
-      case ScanKind::max: state = e.maxf(e.addf(state, decay[r]), input[r]); break;
+      case ScanKind::linear:
+        state = e.fma(decay[r], state, input[r]);
+        break;
+      case ScanKind::log:
+        state = emitLogAddExp(e, e.addf(state, decay[r]), input[r]);
+        break;
+      case ScanKind::max:
+        state = e.maxf(e.addf(state, decay[r]), input[r]);
+        break;
       }
       next.push_back(state);
     }

@@ -17,15 +17,23 @@ static LinearLayout accumulator() { return LinearLayout({16, 8}, {{0, 1}, {8, 0}
 
 /// Operands of 16 bits: pairs along k.
 static Atom halfAtom(Type element) {
-  return {16, 8, 16, element,
+  return {16,
+          8,
+          16,
+          element,
           LinearLayout({16, 16}, {{0, 1}, {8, 0}, {0, 8}}, {{0, 2}, {0, 4}, {1, 0}, {2, 0}, {4, 0}}, {}),
-          LinearLayout({16, 8}, {{1, 0}, {8, 0}}, {{2, 0}, {4, 0}, {0, 1}, {0, 2}, {0, 4}}, {}), accumulator()};
+          LinearLayout({16, 8}, {{1, 0}, {8, 0}}, {{2, 0}, {4, 0}, {0, 1}, {0, 2}, {0, 4}}, {}),
+          accumulator()};
 }
 
 static Atom tf32Atom(Type element) {
-  return {16, 8, 8, element,
+  return {16,
+          8,
+          8,
+          element,
           LinearLayout({16, 8}, {{8, 0}, {0, 4}}, {{0, 1}, {0, 2}, {1, 0}, {2, 0}, {4, 0}}, {}),
-          LinearLayout({8, 8}, {{4, 0}}, {{1, 0}, {2, 0}, {0, 1}, {0, 2}, {0, 4}}, {}), accumulator()};
+          LinearLayout({8, 8}, {{4, 0}}, {{1, 0}, {2, 0}, {0, 1}, {0, 2}, {0, 4}}, {}),
+          accumulator()};
 }
 
 namespace {
@@ -54,9 +62,9 @@ public:
   SmallVector<Value> loadMatrices(Emitter &e, Value address, int64_t count, bool transposed) const override {
     Type i32 = e.b.getI32Type();
     Type type = count == 1 ? i32 : Type(LLVM::LLVMStructType::getLiteral(e.b.getContext(), SmallVector<Type>(count, i32)));
-    Value loaded = NVVM::LdMatrixOp::create(e.b, e.loc, type, address, static_cast<uint32_t>(count),
-                                            transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row,
-                                            NVVM::LdStMatrixShapeAttr::get(e.b.getContext(), 8, 8), NVVM::LdStMatrixEltType::B16);
+    Value loaded =
+        NVVM::LdMatrixOp::create(e.b, e.loc, type, address, static_cast<uint32_t>(count), transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row,
+                                 NVVM::LdStMatrixShapeAttr::get(e.b.getContext(), 8, 8), NVVM::LdStMatrixEltType::B16);
     if (count == 1)
       return {loaded};
     SmallVector<Value> matrices;
@@ -102,8 +110,8 @@ public:
     };
     auto type = tf32 ? NVVM::MMATypes::tf32 : half ? NVVM::MMATypes::f16 : NVVM::MMATypes::bf16;
     auto result = LLVM::LLVMStructType::getLiteral(e.b.getContext(), SmallVector<Type>(4, e.b.getF32Type()));
-    auto product = NVVM::MmaOp::create(e.b, e.loc, result, pack(a), pack(b), c, ArrayRef<int64_t>{atom.m, atom.n, atom.k}, std::nullopt,
-                                       std::nullopt, std::array{type, type}, std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
+    auto product = NVVM::MmaOp::create(e.b, e.loc, result, pack(a), pack(b), c, ArrayRef<int64_t>{atom.m, atom.n, atom.k}, std::nullopt, std::nullopt,
+                                       std::array{type, type}, std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
     SmallVector<Value> sums;
     for (int64_t i = 0; i < 4; ++i)
       sums.push_back(LLVM::ExtractValueOp::create(e.b, e.loc, product, i));

@@ -55,8 +55,8 @@ static ParseResult parseBases(AsmParser &parser, StringRef name, int64_t &rank, 
 Attribute LayoutAttr::parse(AsmParser &parser, Type) {
   int64_t rank = -1;
   SmallVector<int32_t> registers, lanes, warps;
-  if (parser.parseLess() || parseBases(parser, "registers", rank, registers) || parser.parseComma() ||
-      parseBases(parser, "lanes", rank, lanes) || parser.parseComma() || parseBases(parser, "warps", rank, warps) || parser.parseGreater())
+  if (parser.parseLess() || parseBases(parser, "registers", rank, registers) || parser.parseComma() || parseBases(parser, "lanes", rank, lanes) ||
+      parser.parseComma() || parseBases(parser, "warps", rank, warps) || parser.parseGreater())
     return {};
   return get(parser.getContext(), std::max<int64_t>(rank, 0), registers, lanes, warps);
 }

@@ -36,8 +36,8 @@ Type BufferType::parse(AsmParser &parser) {
   SMLoc loc = parser.getCurrentLocation();
   SmallVector<int64_t> shape;
   Type element;
-  if (parser.parseLess() || parser.parseKeyword(&keyword) || parser.parseComma() ||
-      parser.parseDimensionList(shape, /*allowDynamic=*/false) || parser.parseType(element) || parser.parseGreater())
+  if (parser.parseLess() || parser.parseKeyword(&keyword) || parser.parseComma() || parser.parseDimensionList(shape, /*allowDynamic=*/false) ||
+      parser.parseType(element) || parser.parseGreater())
     return {};
   std::optional<BufferKind> kind = symbolizeBufferKind(keyword);
   if (!kind) {

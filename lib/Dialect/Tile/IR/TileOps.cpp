@@ -67,6 +67,8 @@ LogicalResult KernelOp::verify() {
   for (BlockArgument arg : getBody().getArguments())
     if (!isa<BufferType>(arg.getType()))
       return emitOpError() << "expected argument '" << getArgName(arg.getArgNumber()) << "' to be a !tile.buffer, got " << arg.getType() << " (C2)";
+  if (static_cast<int64_t>(getSpan()) < 1)
+    return emitOpError() << "expected a positive span, got " << static_cast<int64_t>(getSpan()) << " (C3)";
   return success();
 }
 

@@ -272,11 +272,13 @@ private:
       alongTokens(op);
     } else if (auto reduce = dyn_cast<ReduceOp>(op)) {
       if (isa<RankedTensorType>(reduce.getType()))
-        convertResult(reduce->getResult(0), with(reduce.getType(), layoutOf(reduce.getValue().getType())->dropAxis(reduce.getAxis()).withoutCopies()));
+        convertResult(reduce->getResult(0),
+                      with(reduce.getType(), layoutOf(reduce.getValue().getType())->dropAxis(reduce.getAxis()).withoutCopies()));
     } else if (auto broadcast = dyn_cast<BroadcastOp>(op)) {
       Type type = standard(broadcast.getResult());
       if (isa<RankedTensorType>(broadcast.getValue().getType()))
-        convertOperand(broadcast.getValueMutable(), with(broadcast.getValue().getType(), layoutOf(type)->select(broadcast.getAxes()).withoutCopies()));
+        convertOperand(broadcast.getValueMutable(),
+                       with(broadcast.getValue().getType(), layoutOf(type)->select(broadcast.getAxes()).withoutCopies()));
       broadcast.getResult().setType(cast<RankedTensorType>(type));
     } else if (auto loop = dyn_cast<scf::ForOp>(op)) {
       for (auto [arg, result] : llvm::zip_equal(loop.getRegionIterArgs(), loop.getResults()))

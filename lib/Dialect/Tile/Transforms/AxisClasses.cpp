@@ -116,7 +116,8 @@ void AxisClasses::visit(Operation *op) {
         unite({x.getValue(), 1}, {x.getResult(), 0});
       })
       .Case<CumSumOp, LevelDecayOp, LevelDecayGradOp, ScanOp, ScanGradOp>([&](Operation *x) { alongTokens(x); })
-      .Case<LoadOp, StoreOp, AllocOp, CopyOp, WaitOp, ReadOp, ValidOp, arith::ConstantOp, tensor::EmptyOp, tensor::SplatOp, scf::YieldOp>([](Operation *) {})
+      .Case<LoadOp, StoreOp, AllocOp, CopyOp, WaitOp, ReadOp, ValidOp, arith::ConstantOp, tensor::EmptyOp, tensor::SplatOp, scf::YieldOp>(
+          [](Operation *) {})
       .Default([&](Operation *x) {
         if (x->hasTrait<OpTrait::Elementwise>())
           return uniteAll(llvm::to_vector(llvm::concat<Value>(llvm::to_vector(x->getOperands()), llvm::to_vector(x->getResults()))));

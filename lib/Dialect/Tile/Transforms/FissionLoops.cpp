@@ -215,10 +215,13 @@ void Cut::markSerial() {
   }
 }
 
-/// Loads, and elementwise arithmetic on them: the loop does it again.
+/// Loads, and elementwise arithmetic on them: the loop does it again. Not so numbers of tokens, which
+/// lie apart in the caller's memory: stored side by side they arrive in one piece.
 bool Cut::isCheap(Value value) {
   Operation *op = value.getDefiningOp();
-  if (!inLoop(op) || isa<LoadOp, ValidOp, InsideOp>(op))
+  if (auto load = dyn_cast_or_null<LoadOp>(op); load && inLoop(op))
+    return load.getBuffer().getType().getKind() != BufferKind::token || shapeOf(load.getType()).size() != 1;
+  if (!inLoop(op) || isa<ValidOp, InsideOp>(op))
     return true;
   if (auto it = cheap.find(value); it != cheap.end())
     return it->second;

@@ -35,8 +35,8 @@ struct AddToProduct : OpRewritePattern<arith::AddFOp> {
       bool masksResult = dot && dot.restrictsResult() && dot.getPairs() != fla::tile::Pairs::all;
       if (!dot || dot.getInit() || masksResult || !dot->hasOneUse() || dot->getBlock() != add->getBlock())
         continue;
-      rewriter.replaceOpWithNewOp<fla::tile::DotOp>(add, dot.getType(), dot.getA(), dot.getB(), other, dot.getTransposeA(),
-                                                    dot.getTransposeB(), dot.getPairs(), dot.getLevel());
+      rewriter.replaceOpWithNewOp<fla::tile::DotOp>(add, dot.getType(), dot.getA(), dot.getB(), other, dot.getTransposeA(), dot.getTransposeB(),
+                                                    dot.getPairs(), dot.getLevel());
       return success();
     }
     return failure();

@@ -206,3 +206,9 @@ tile.kernel @stages() attributes {chunk = 8 : i64, blocks = 1 : i64} {
   // expected-error@+1 {{expected at least one stage, got 0}}
   %room = tile.alloc : <0, 8x8xbf16>
 }
+
+// -----
+
+// kernel_c3: a grid point takes at least one chunk.
+// expected-error@+1 {{expected a positive span, got 0 (C3)}}
+tile.kernel @kernel_c3() attributes {chunk = 8 : i64, blocks = 1 : i64, over_chunks, span = 0 : i64} {}

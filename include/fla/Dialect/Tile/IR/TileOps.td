@@ -87,14 +87,15 @@ def Tile_KernelOp : Tile_Op<"kernel", [IsolatedFromAbove, Symbol, SingleBlockImp
   let description = [{
     The grid runs over sequences, value heads and column blocks (`blocks`); with
     `over_chunks` it also runs over the chunks of each sequence (a kernel without
-    carries), otherwise the kernel loops over them itself. `outputs` marks the
+    carries), `span` of them a point, otherwise the kernel loops over them itself. `outputs` marks the
     arguments that are written. `chunk` is the number of tokens of a chunk.
 
     Constraints: (C1) one name and one output mark for each argument; (C2) every
-    argument is a `!tile.buffer`.
+    argument is a `!tile.buffer`; (C3) `span` is positive.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$arg_names, DenseBoolArrayAttr:$outputs,
-                       I64Attr:$chunk, I64Attr:$blocks, UnitAttr:$over_chunks);
+                       I64Attr:$chunk, I64Attr:$blocks, UnitAttr:$over_chunks,
+                       DefaultValuedAttr<I64Attr, "1">:$span);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
@@ -117,7 +118,7 @@ def Tile_NumChunksOp : Tile_PureOp<"num_chunks"> {
   let assemblyFormat = "attr-dict";
 }
 def Tile_ChunkIdOp : Tile_PureOp<"chunk_id"> {
-  let summary = "The chunk of this grid point (kernels `over_chunks`)";
+  let summary = "The first chunk of this grid point (kernels `over_chunks`)";
   let results = (outs Index:$result);
   let assemblyFormat = "attr-dict";
 }

@@ -80,6 +80,22 @@ def PadTiles : Pass<"fla-pad-tiles", "::mlir::ModuleOp"> {
   let dependentDialects = ["::fla::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def GroupChunks : Pass<"fla-group-chunks", "::mlir::ModuleOp"> {
+  let summary = "Gives a grid point of a kernel over chunks several of them";
+  let description = [{
+    Finding its sequence and its tensors takes a grid point about as long as a chunk
+    of little work, and the first load of a chunk is waited for. With `span` chunks, one after the other, this
+    is paid once, and loads begin a chunk ahead (`fla-stage-loads`). Kernels without products stay,
+    and those of which fewer blocks would share a unit's registers.
+    Example: test/Dialect/Tile/Transforms/group-chunks.mlir.
+  }];
+  let options = [
+    Option<"span", "span", "int64_t", "4", "chunks a grid point">,
+    Option<"threads", "threads", "int64_t", "256", "of a block">,
+    Option<"registers", "registers", "int64_t", "65536", "of all threads of a unit">];
+  let dependentDialects = ["::fla::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];
+}
+
 def StageLoads : Pass<"fla-stage-loads", "::mlir::ModuleOp"> {
   let summary = "Loads begin a chunk ahead";
   let description = [{
