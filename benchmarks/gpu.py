@@ -1,108 +1,211 @@
-"""Times on one GPU: forward and forward + backward of compiled operators.
+"""Accuracy and times of compiled operators on one GPU, in under 9 minutes.
 
-    python benchmarks/gpu.py [--json FILE] [--shape 8x16384x8x128 ...]
+    python benchmarks/gpu.py [--json FILE] [--definition gla ...] [--only accuracy|times]
 
-bf16 (gates too), medians of CUDA events; the floor is every input read once and the
-output written once at the device's copy rate, measured in the same run. Before
-anything is timed each forward is compared with float64 on the CPU at a small size.
-Needs a GPU and the installed package alone.
+Accuracy: every definition of the library, forward and backward, against the float64
+recurrence on the CPU, in bf16, fp16, TF32 and fp32, with weak, strong and zero gates,
+ragged T, packed sequences, keys that are alike, K = V of 64, 128, 100 and 256; in as
+many processes as there are processors, each compiling what it needs. Times: first calls
+with empty and full caches, 50 new shapes, what a launch costs Python, a CUDA graph, and
+forwards beside the floor of memory traffic. What the time did not allow is named.
+
+Needs a GPU and the installed package alone (torch, fla). Tables come last.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import gpu_accuracy
 import torch
-from torch.nn import functional as F
+from workers import processors, run_tasks
 
 import fla
 import fla.lang
 
-GATES = {"simple_gla": ("g",), "gla": ("gk",), "gated_delta_rule": ("g", "beta")}
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
-def inputs(name: str, shape: tuple[int, int, int, int], device: str, dtype=torch.bfloat16) -> dict[str, torch.Tensor]:
-    """Tensors by name; natural-log gates from logsigmoid, keys of unit length."""
-    B, T, H, D = shape
-    draw = lambda *inner: torch.randn(B, T, H, *inner, device=device, dtype=dtype)  # noqa: E731
-    x = {"q": draw(D), "k": F.normalize(draw(D), dim=-1), "v": draw(D)}
-    for gate in GATES[name]:
-        x[gate] = torch.sigmoid(draw()) if gate == "beta" else F.logsigmoid(draw(*([D] if gate == "gk" else [])) + 3)
-    return x
-
-
-def seconds(function, rounds: int = 20) -> float:
-    """Median of CUDA events around single calls, after three warm-ups."""
-    for _ in range(3):
-        function()
-    times = []
-    for _ in range(rounds):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        function()
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end) / 1e3)
-    return statistics.median(times)
-
-
-def copy_rate() -> float:
-    """Bytes a second of a device copy, read and written."""
-    a = torch.empty(1 << 29, dtype=torch.uint8, device="cuda")
-    b = torch.empty_like(a)
-    return 2 * a.numel() / seconds(lambda: b.copy_(a))
-
-
-def error(name: str, op) -> float:
-    """Relative error of a small forward against float64 on the CPU."""
-    x = inputs(name, (1, 200, 2, 128), "cuda")
-    got = op(**x, scale=128**-0.5)[0].double().cpu()
-    want = op(**{n: t.double().cpu() for n, t in x.items()}, scale=128**-0.5)[0]
-    return ((got - want).norm() / want.norm()).item()
-
-
-def measure(name: str, shape, rate: float) -> dict:
-    op = fla.lang.load(name)
-    begin = time.perf_counter()
-    wrong = error(name, op)
-    first = time.perf_counter() - begin
-    x = inputs(name, shape, "cuda")
-    call = lambda: op(**x, scale=shape[-1]**-0.5)[0]  # noqa: E731
-    with torch.no_grad():
-        forward = seconds(call)
-    moved = sum(t.numel() * t.element_size() for t in x.values()) + x["v"].numel() * x["v"].element_size()
-    leaves = [t.requires_grad_() for t in x.values()]
+def progress(total: int, what: str):
+    """Tells how far it is: by tqdm where that is installed, else a line for every tenth."""
     try:
-        both = seconds(lambda: torch.autograd.grad(call().square().mean(), leaves), rounds=5)
-    except RuntimeError as problem:  # too little memory for the gradients, say
-        both, _ = float("nan"), print(f"{name}: forward + backward: {problem}")
-    return {"name": name, "shape": "x".join(map(str, shape)), "error": wrong, "first_call_s": first,
-            "forward_ms": forward * 1e3, "floor_ms": moved / rate * 1e3, "both_ms": both * 1e3}
+        from tqdm import tqdm
+        bar = tqdm(total=total, desc=what, unit="task", file=sys.stderr)
+        return lambda count, last: (bar.update(count - bar.n), bar.close() if count == total else None)
+    except ImportError:
+        step = max(1, total // 10)
+        return lambda count, last: print(f"{what}: {count} of {total}", file=sys.stderr, flush=True) if count % step == 0 else None
+
+
+def quiet() -> None:
+    """In a worker: one thread, so that processors are shared."""
+    torch.set_num_threads(1)
+
+
+def at_once(device: str) -> int:
+    """Processes: as many as processors, but no more than the GPU has memory for their contexts and tensors."""
+    if device != "cuda":
+        return processors()
+    free, _ = torch.cuda.mem_get_info()
+    return max(1, min(processors(), free // (2 << 30)))
+
+
+def check_accuracy(given, deadline: float) -> dict:
+    widths = [int(w) for w in given.widths.split(",")]
+    tasks = gpu_accuracy.chosen_tasks(given.definition, given.dtypes.split(","), widths, given.device)
+    done, left = run_tasks(gpu_accuracy.accuracy, tasks, deadline, jobs=given.jobs or at_once(given.device), prepare=quiet,
+                           on_end=progress(len(tasks), "accuracy"))
+    rows = [r for _, result, _ in done for r in result or []]
+    problems = [{"definition": t.definition, "dtype": t.dtype, "width": t.width, "problem": p} for t, _, p in done if p]
+    return {"rows": rows, "problems": problems, "left_out": [f"{t.definition} {t.dtype} {t.width}" for t in left]}
+
+
+def print_accuracy(found: dict, given) -> bool:
+    dtypes = given.dtypes.split(",")
+    problems = {(p["definition"], p["dtype"], p["width"]): p["problem"] for p in found["problems"]}
+    print("\nlargest relative errors against float64, forward and gradients; ! where a tolerance is exceeded or something failed")
+    print("\n".join(gpu_accuracy.summarise(found["rows"], problems, given.definition, dtypes)))
+    wrong = [r for r in found["rows"] if not r["error"] <= r["tolerance"]]
+    for r in wrong:
+        what = r["reason"] if r["worst"] == "no result" else f"error {r['error']:.1e}, tolerance {r['tolerance']:.0e}"
+        print(f"FAIL {r['definition']} {r['dtype']} {r['width']} {r['case']} {r['direction']}: {r['worst']}: {what}")
+    for reason in sorted({r["reason"] for r in found["rows"] if r["reason"] and r not in wrong}):
+        those = [r for r in found["rows"] if r["reason"] == reason and r not in wrong]
+        print(f"{len(those)} results beyond the usual tolerance, {reason}: " +
+              ", ".join(sorted({f"{r['definition']} {r['worst']} ({r['dtype']})" for r in those})))
+    for (stem, dtype, width), text in problems.items():
+        print(f"FAIL {stem} {dtype} {width}: {text.strip().splitlines()[0] if text.strip() else text}")
+    print(f"{len(found['rows'])} comparisons, {len(wrong)} above their tolerance, {len(problems)} tasks failed, "
+          f"{len(found['left_out'])} left out for lack of time")
+    if found["left_out"]:
+        print("left out: " + ", ".join(found["left_out"][:40]) + (", ..." if len(found["left_out"]) > 40 else ""))
+    return not wrong and not problems
+
+
+def measure_times(given, deadline: float) -> dict:
+    """Every part by itself: one that fails or finds no time says so, and the others go on."""
+    import gpu_times as times
+    found: dict = {}
+
+    def part(name: str, function) -> None:
+        if time.monotonic() > deadline:
+            found.setdefault("left_out", []).append(name)
+            return
+        print(f"times: {name}", file=sys.stderr, flush=True)
+        try:
+            found[name] = function()
+        except Exception as error:
+            found.setdefault("problems", {})[name] = f"{type(error).__name__}: {error}"
+
+    def forwards() -> list[dict]:
+        rows, rate = [], times.copy_rate()
+        found["copy_rate"] = rate
+        for shape in given.shape:
+            for name in times.FORWARDS:
+                row = times.forward_times(name, tuple(map(int, shape.split("x"))), rate, backward=True)
+                rows.append(row)
+        return rows
+
+    part("forwards", forwards)
+    part("overheads", times.launch_overhead)
+    part("compilations of 50 new shapes", times.new_shapes)
+    part("a graph replays right", times.graph)
+    order = sorted(given.definition, key=lambda stem: stem not in times.FORWARDS)
+    part("first calls", lambda: times.first_calls(order, max(20.0, deadline - time.monotonic())))
+    return found
+
+
+def mark(value: float, asked: float) -> str:
+    return "" if value <= asked else f"  (asked: {asked:g})"
+
+
+def print_times(found: dict) -> None:
+    from gpu_times import ASKED
+    if rows := found.get("first calls"):
+        print(f"\n{'first calls, seconds':<25}{'forward':>10}{'backward':>10}{'cached forward':>16}{'backward':>10}")
+        for r in rows:
+            cold, cached = r["cold"], r.get("cached", {})
+            cells = [cold.get("forward"), cold.get("backward"), cached.get("forward"), cached.get("backward")]
+            widths = (10, 10, 16, 10)
+            over = any(c is not None and c > a for c, a in zip(cells, (ASKED["forward"], ASKED["backward"], ASKED["cached"], ASKED["cached"])))
+            print(f"{r['definition']:<25}" + "".join(f"{'-' if c is None else f'{c:.3f}':>{w}}" for c, w in zip(cells, widths)) +
+                  ("  !" if over else "") + (f"  {cold['problem'][:80]}" if "problem" in cold else ""))
+        print("asked: 2 s, 3 s, and 0.1 s from the disk cache; ! where one is above")
+    for name, value in found.get("overheads", {}).items():
+        print(f"{name}: {value * 1e6:.1f} us{mark(value, ASKED[name])}")
+    for name in ("compilations of 50 new shapes", "a graph replays right"):
+        if name in found:
+            print(f"{name}: {found[name]}")
+    if rows := found.get("forwards"):
+        print(f"\n{'forward, bf16':<18} {'BxTxHxD':<16} {'time':>10} {'floor':>9} {'of floor':>9} {'with backward':>14}")
+        for r in rows:
+            both = f"{r['both_ms']:11.3f} ms" if "both_ms" in r else "-"
+            print(f"{r['name']:<18} {r['shape']:<16} {r['forward_ms']:7.3f} ms {r['floor_ms']:6.3f} ms {r['of_floor']:9.0%} {both:>14}")
+    for name, text in found.get("problems", {}).items():
+        print(f"FAIL {name}: {text}")
+    if found.get("left_out"):
+        print("left out for lack of time: " + ", ".join(found["left_out"]))
+
+
+def environment(device: str) -> dict:
+    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    try:
+        driver = subprocess.run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True, text=True).stdout
+    except OSError:
+        driver = ""
+    return {"device": name, "driver": driver.strip(), "torch": torch.__version__, "fla": fla.__version__, "processors": processors()}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--definition", nargs="+", default=fla.lang.available(), help="default: the whole library")
+    parser.add_argument("--dtypes", default="bf16,f32,f16,tf32")
+    parser.add_argument("--widths", default="64,128,100,256", help="of K = V")
+    parser.add_argument("--shape", nargs="+", default=["8x16384x8x128", "1x32768x16x128"], help="BxTxHxD of the timed forwards")
+    parser.add_argument("--only", choices=["accuracy", "times"])
+    parser.add_argument("--seconds", type=float, default=510, help="of the whole run")
+    parser.add_argument("--times-seconds", type=float, default=190, help="of it for times, which come last")
+    parser.add_argument("--jobs", type=int, default=0, help="processes at once (default: as many as processors)")
+    parser.add_argument("--device", default="cuda", help="cpu tries the accuracy part where there is no GPU")
+    parser.add_argument("--json", help="default: benchmarks/results/<device>-gpu.json")
+    given = parser.parse_args()
+    if given.device == "cuda" and not torch.cuda.is_available():
+        parser.error("expected a GPU that PyTorch can use, got none (--device cpu tries the accuracy part without)")
+    return given
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--shape", action="append", help="BxTxHxD; several allowed (8x16384x8x128, 1x32768x16x128)")
-    parser.add_argument("--json", help="write the rows there too")
-    arguments = parser.parse_args()
-    if not torch.cuda.is_available():
-        raise SystemExit("benchmarks/gpu.py: expected a GPU that PyTorch can use, got none")
-    rate = copy_rate()
-    rows = []
-    for shape in arguments.shape or ["8x16384x8x128", "1x32768x16x128"]:
-        for name in GATES:
-            rows.append(measure(name, tuple(map(int, shape.split("x"))), rate))
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, fla {fla.__version__}, copies at {rate / 1e12:.2f} TB/s")
-    print(f"{'operator':<18} {'BxTxHxD':<18} {'error':>8} {'forward':>10} {'floor':>9} {'of floor':>9} {'fwd + bwd':>11}")
-    for row in rows:
-        print(f"{row['name']:<18} {row['shape']:<18} {row['error']:8.1e} {row['forward_ms']:7.3f} ms {row['floor_ms']:6.3f} ms "
-              f"{row['floor_ms'] / row['forward_ms']:8.0%} {row['both_ms']:8.3f} ms")
-    if arguments.json:
-        with open(arguments.json, "w") as out:
-            json.dump({"device": torch.cuda.get_device_name(), "copy_rate": rate, "rows": rows}, out, indent=1)
+    begin = time.monotonic()
+    given = arguments()
+    facts, right = environment(given.device), True
+    both = given.only is None and given.device == "cuda"
+    slug = re.sub(r"[^a-z0-9]+", "-", facts["device"].lower()).strip("-")
+    out = Path(given.json or RESULTS / f"{slug}-gpu.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+
+    def save() -> None:
+        facts["seconds"] = time.monotonic() - begin
+        out.write_text(json.dumps(facts, indent=1) + "\n")
+
+    if given.only != "times":
+        facts["accuracy"] = check_accuracy(given, begin + given.seconds - (given.times_seconds if both else 0))
+        save()
+    if given.only != "accuracy" and given.device == "cuda":
+        facts["times"] = measure_times(given, begin + given.seconds)
+    save()
+    print(f"{facts['device']}, driver {facts['driver'] or '-'}, torch {facts['torch']}, fla {facts['fla']}; {facts['seconds']:.0f} s; {out}")
+    if "accuracy" in facts:
+        right = print_accuracy(facts["accuracy"], given)
+    if "times" in facts:
+        print_times(facts["times"])
+        right = right and not facts["times"].get("problems")
+    sys.exit(0 if right else 1)
 
 
 if __name__ == "__main__":
