@@ -96,23 +96,6 @@ def StageLoads : Pass<"fla-stage-loads", "::mlir::ModuleOp"> {
     Option<"bytes", "bytes", "int64_t", "65536", "room for copies in a block">,
     Option<"wide", "wide", "bool", "false", "copy f32 matrices, too">];
   let dependentDialects = ["::fla::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];
-=======
-def AssignStepLayouts : Pass<"fla-assign-step-layouts", "::mlir::ModuleOp"> {
-  let summary = "Gives the tiles of a token's step layouts in which a state never moves";
-  let description = [{
-    In kernels of one token a chunk, without products, matrices are held by columns: a
-    thread has a few neighbours of a row, a row's neighbours lie in a few lanes, other
-    lanes have other rows and warps other columns. So a state is loaded and stored in
-    whole sectors, and a sum over its rows is one over registers and some lanes. Vectors
-    are slices of matrices along the axis that they meet; what is loaded or computed from
-    loads alone is loaded once for each axis that wants it. Other kernels stay as they are.
-    Example: test/Dialect/Tile/Transforms/assign-step-layouts.mlir.
-  }];
-  let options = [
-    Option<"lanes", "lanes", "int64_t", "32", "threads of a warp">,
-    Option<"warps", "warps", "int64_t", "8", "warps of a block">];
-  let dependentDialects = ["::fla::tile::TileDialect"];
->>>>>>> main
 }
 
 def AssignStepLayouts : Pass<"fla-assign-step-layouts", "::mlir::ModuleOp"> {
