@@ -4,11 +4,15 @@
 //
 //===----------------------------------------------------------------------===//
 #include "DeviceLibrary.h"
+#include "fla/Runtime/Cubins.h"
 #include "fla/Support/Knobs.h"
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -24,7 +28,10 @@ constexpr Result kInvalidDevice = 101, kNoBinaryForGpu = 209, kInvalidPtx = 218,
 constexpr int kMaxThreads = 1, kMajor = 75, kMinor = 76, kMaxShared = 97; // device attributes
 constexpr int kMaxDynamicShared = 8;                                      // function attribute
 constexpr int kErrorLog = 5, kErrorLogBytes = 6;                          // options of the PTX compiler
+constexpr int kPtxInput = 1;                                              // of the linker
 constexpr int kRelaxedCapture = 2;
+/// Kernels that are compiled at the same time.
+constexpr int64_t kMostLinks = 8;
 /// More dynamic shared memory than this must be asked for.
 constexpr int64_t kSharedWithoutAsking = 48 * 1024;
 
@@ -44,6 +51,10 @@ struct Functions {
   Result (*primaryRetain)(Handle *, Device);
   Result (*moduleLoad)(Handle *, const void *, unsigned, int *, void **);
   Result (*moduleUnload)(Handle);
+  Result (*linkCreate)(unsigned, int *, void **, Handle *);
+  Result (*linkAdd)(Handle, int, void *, size_t, const char *, unsigned, int *, void **);
+  Result (*linkComplete)(Handle, void **, size_t *);
+  Result (*linkDestroy)(Handle);
   Result (*moduleFunction)(Handle *, Handle, const char *);
   Result (*functionAttribute)(Handle, int, int);
   Result (*launch)(Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Handle, void **, void **);
@@ -69,6 +80,10 @@ llvm::Error lookUp(const DeviceLibrary &library, Functions &f) {
   need("cuDevicePrimaryCtxRetain", f.primaryRetain);
   need("cuModuleLoadDataEx", f.moduleLoad);
   need("cuModuleUnload", f.moduleUnload);
+  need("cuLinkCreate_v2", f.linkCreate);
+  need("cuLinkAddData_v2", f.linkAdd);
+  need("cuLinkComplete", f.linkComplete);
+  need("cuLinkDestroy", f.linkDestroy);
   need("cuModuleGetFunction", f.moduleFunction);
   need("cuFuncSetAttribute", f.functionAttribute);
   need("cuLaunchKernel", f.launch);
@@ -78,6 +93,20 @@ llvm::Error lookUp(const DeviceLibrary &library, Functions &f) {
   need("cuThreadExchangeStreamCaptureMode", f.exchangeCaptureMode);
   return error;
 }
+
+/// What a program's code became.
+struct Modules {
+  std::vector<Handle> all;
+  std::map<std::string, Handle> ofKernel; ///< empty if one has all
+};
+
+/// Room for what the PTX compiler says, and the options that name it.
+struct ErrorLog {
+  char text[8192] = "";
+  int options[2] = {kErrorLog, kErrorLogBytes};
+  void *values[2] = {text, reinterpret_cast<void *>(sizeof text)};
+  llvm::StringRef str() const { return {text, strnlen(text, sizeof text)}; }
+};
 
 class CudaDriver : public DeviceDriver {
 public:
@@ -102,9 +131,16 @@ private:
   llvm::Expected<Handle> primaryContext(int64_t device);
   llvm::Error explainLoad(Result result, const DeviceCode &code, llvm::StringRef log) const;
   std::string version() const;
+  std::string compilerName() const;
+  llvm::Expected<std::string> link(const KernelCode &ptx, Handle context) const;
+  llvm::Expected<std::unique_ptr<Modules>> loadCubins(llvm::ArrayRef<KernelCode> cubins, llvm::StringRef chip) const;
+  llvm::Expected<std::unique_ptr<Modules>> loadPtx(const DeviceCode &code);
+  llvm::Error load(const DeviceCode &code, llvm::StringRef kernel, Modules &into) const;
+  void unload(const Modules &modules) const;
 
   Functions f{};
-  std::mutex mutex; ///< of `primaries`
+  std::string library; ///< name of the driver's file
+  std::mutex mutex;    ///< of `primaries`
   std::map<int64_t, Handle> primaries;
 };
 
@@ -169,6 +205,7 @@ llvm::Expected<std::unique_ptr<DeviceDriver>> CudaDriver::open() {
   auto driver = std::make_unique<CudaDriver>();
   if (llvm::Error error = lookUp(*library, driver->f))
     return std::move(error);
+  driver->library = library->fileName("cuInit");
   if (llvm::Error error = driver->check(driver->f.init(0), "cuInit"))
     return std::move(error);
   return driver;
@@ -285,7 +322,8 @@ llvm::Error CudaDriver::explainLoad(Result result, const DeviceCode &code, llvm:
   llvm::StringRef ptx = ptxVersion(code.bytes);
   if (result == kUnsupportedPtx)
     what += "; the driver is for CUDA " + version() + ", PTX " + ptx.str() + " needs " +
-            (cudaOfPtx(ptx).empty() ? "a newer one" : "CUDA " + cudaOfPtx(ptx).str() + " or newer") + ": update the driver, or compile where ptxas is installed (a cubin needs no PTX compiler)";
+            (cudaOfPtx(ptx).empty() ? "a newer one" : "CUDA " + cudaOfPtx(ptx).str() + " or newer") +
+            ": update the driver, or compile where ptxas is installed (a cubin needs no PTX compiler)";
   if (result == kNoJitCompiler)
     what += "; the driver's PTX compiler libnvidia-ptxjitcompiler.so.1 is missing: install it, or compile where ptxas is installed";
   if (result == kNoBinaryForGpu || result == kInvalidPtx)
@@ -293,30 +331,126 @@ llvm::Error CudaDriver::explainLoad(Result result, const DeviceCode &code, llvm:
   return deviceError(what);
 }
 
-llvm::Expected<void *> CudaDriver::loadModule(const DeviceCode &code) {
-  char log[8192] = "";
-  int options[] = {kErrorLog, kErrorLogBytes};
-  void *values[] = {log, reinterpret_cast<void *>(sizeof log)};
+/// Two of a name make the same code: cubins of one are those of the other.
+std::string CudaDriver::compilerName() const {
+  int number = 0;
+  f.driverVersion(&number);
+  return std::to_string(number) + " " + library;
+}
+
+llvm::Expected<std::string> CudaDriver::link(const KernelCode &ptx, Handle context) const {
+  RelaxedCapture relaxed(f);
+  if (llvm::Error error = check(f.contextPush(context), "cuCtxPushCurrent"))
+    return std::move(error);
+  ErrorLog log;
+  Handle state = nullptr;
+  void *bytes = nullptr; // the state's
+  size_t size = 0;
+  std::string text = ptx.bytes, cubin; // the linker takes no constant text; it ends at a NUL
+  Result result = f.linkCreate(2, log.options, log.values, &state);
+  if (result == 0) {
+    result = f.linkAdd(state, kPtxInput, text.data(), text.size() + 1, ptx.kernel.c_str(), 0, nullptr, nullptr);
+    if (result == 0)
+      result = f.linkComplete(state, &bytes, &size);
+    if (result == 0)
+      cubin.assign(static_cast<const char *>(bytes), size);
+    f.linkDestroy(state);
+  }
+  Handle popped;
+  f.contextPop(&popped);
+  if (llvm::Error error = check(result, "cuLink('" + ptx.kernel + "') " + log.str().trim()))
+    return std::move(error);
+  return cubin;
+}
+
+llvm::Error CudaDriver::load(const DeviceCode &code, llvm::StringRef kernel, Modules &into) const {
+  ErrorLog log;
   Handle module = nullptr;
   RelaxedCapture relaxed(f);
   // A PTX text ends at a NUL, which std::string has.
-  Result result = f.moduleLoad(&module, code.bytes.c_str(), 2, options, values);
-  if (result != 0)
-    return explainLoad(result, code, llvm::StringRef(log, strnlen(log, sizeof log)));
-  return module;
+  if (Result result = f.moduleLoad(&module, code.bytes.c_str(), 2, log.options, log.values))
+    return explainLoad(result, code, log.str());
+  into.all.push_back(module);
+  if (!kernel.empty())
+    into.ofKernel[kernel.str()] = module;
+  return llvm::Error::success();
+}
+
+void CudaDriver::unload(const Modules &modules) const {
+  for (Handle module : modules.all)
+    f.moduleUnload(module);
+}
+
+llvm::Expected<std::unique_ptr<Modules>> CudaDriver::loadCubins(llvm::ArrayRef<KernelCode> cubins, llvm::StringRef chip) const {
+  auto modules = std::make_unique<Modules>();
+  for (const KernelCode &cubin : cubins)
+    if (llvm::Error error = load({"cuda", chip.str(), "cubin", cubin.bytes}, cubin.kernel, *modules)) {
+      unload(*modules);
+      return std::move(error);
+    }
+  return modules;
+}
+
+/// Through cubins, which are compiled in parallel and kept.
+llvm::Expected<std::unique_ptr<Modules>> CudaDriver::loadPtx(const DeviceCode &code) {
+  Handle context = nullptr;
+  Device device = 0;
+  if (llvm::Error error = check(f.contextCurrent(&context), "cuCtxGetCurrent"))
+    return std::move(error);
+  if (llvm::Error error = check(f.contextDevice(&device), "cuCtxGetDevice"))
+    return std::move(error);
+  auto chip = this->chip(device);
+  if (!chip)
+    return chip.takeError();
+  CubinRequest request{code.bytes, *chip, compilerName(), std::min(kMostLinks, knobs::numThreads())};
+  auto linkHere = [&](const KernelCode &ptx) { return link(ptx, context); };
+  auto cubins = makeCubins(request, linkHere);
+  if (!cubins)
+    return cubins.takeError();
+  auto modules = loadCubins(*cubins, *chip);
+  if (modules || llvm::none_of(*cubins, [](const KernelCode &cubin) { return cubin.cached; }))
+    return modules;
+  // Intact, but not what this driver takes.
+  std::fprintf(stderr, "fla: warning: a cubin of the cache is compiled again: %s\n", llvm::toString(modules.takeError()).c_str());
+  request.fresh = true;
+  cubins = makeCubins(request, linkHere);
+  if (!cubins)
+    return cubins.takeError();
+  return loadCubins(*cubins, *chip);
+}
+
+llvm::Expected<void *> CudaDriver::loadModule(const DeviceCode &code) {
+  std::string problem;
+  if (code.format == "ptx") {
+    auto modules = loadPtx(code);
+    if (modules)
+      return modules->release();
+    problem = llvm::toString(modules.takeError());
+  }
+  // As it is: a cubin, or the driver does with PTX what it can, and its error counts.
+  auto modules = std::make_unique<Modules>();
+  if (llvm::Error error = load(code, "", *modules))
+    return std::move(error);
+  static std::atomic<bool> warned = false;
+  if (!problem.empty() && !warned.exchange(true))
+    std::fprintf(stderr, "fla: warning: %s; the driver compiles PTX again in each process\n", problem.c_str());
+  return modules.release();
 }
 
 void CudaDriver::unloadModule(uint64_t id, void *module) {
+  std::unique_ptr<Modules> modules(static_cast<Modules *>(module));
   if (f.contextPush(reinterpret_cast<Handle>(id)) != 0)
     return;
-  f.moduleUnload(module);
+  unload(*modules);
   Handle popped;
   f.contextPop(&popped);
 }
 
 llvm::Expected<void *> CudaDriver::function(void *module, const DeviceKernel &kernel) {
-  Handle function = nullptr;
-  if (llvm::Error error = check(f.moduleFunction(&function, module, kernel.name.c_str()), "cuModuleGetFunction('" + kernel.name + "')"))
+  auto *modules = static_cast<Modules *>(module);
+  auto own = modules->ofKernel.find(kernel.name);
+  Handle function = nullptr, in = own == modules->ofKernel.end() ? modules->all.front() : own->second;
+  if (llvm::Error error = check(f.moduleFunction(&function, in, kernel.name.c_str()), "cuModuleGetFunction('" + kernel.name + "')"))
     return std::move(error);
   if (kernel.shared > kSharedWithoutAsking)
     if (llvm::Error error = check(f.functionAttribute(function, kMaxDynamicShared, kernel.shared),

@@ -1,6 +1,10 @@
 //===- DeviceLibrary.cpp - a driver's shared library ----------------------===//
 #include "DeviceLibrary.h"
 
+#include "llvm/ADT/SmallString.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+
 #include <dlfcn.h>
 
 namespace fla::runtime {
@@ -24,6 +28,14 @@ llvm::Expected<DeviceLibrary> DeviceLibrary::open(llvm::ArrayRef<std::string> na
 }
 
 void *DeviceLibrary::find(const char *name) const { return dlsym(handle, name); }
+
+std::string DeviceLibrary::fileName(const char *function) const {
+  Dl_info info;
+  llvm::SmallString<128> real;
+  if (dladdr(find(function), &info) == 0 || llvm::sys::fs::real_path(info.dli_fname, real))
+    return "";
+  return llvm::sys::path::filename(real).str();
+}
 
 llvm::Error DeviceLibrary::missing(const char *name) const {
   return deviceError("expected the function " + llvm::Twine(name) + " in " + what + " (" + path + "), which lacks it; " + remedy);

@@ -24,6 +24,8 @@ public:
   }
   /// A function that older drivers may lack; null then.
   template <typename Fn> void want(const char *name, Fn *&function) const { function = reinterpret_cast<Fn *>(find(name)); }
+  /// Of the file that has a function, links resolved: libcuda.so.570.86.15 tells more than a driver does.
+  std::string fileName(const char *function) const;
 
 private:
   void *find(const char *name) const;

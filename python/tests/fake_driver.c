@@ -1,9 +1,13 @@
 /* A GPU driver that runs nothing: it records what a runtime asks of CUDA's driver
  * API or of HIP, and hands each launch to the test. The test sets the variables
  * below and reads the counters through the same library. */
+#define _DEFAULT_SOURCE
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { DEVICES = 2, MODULES = 4096, FUNCTIONS = 8192 }; /* slots are not used again */
 
@@ -11,6 +15,9 @@ int fake_capability = 90, fake_shared_limit = 232448, fake_devices = DEVICES, fa
 int fake_init_result = 0, fake_load_result = 0, fake_launch_result = 0, fake_capturing = 0;
 int fake_capture_mode = 0, fake_load_mode = -1; /* the thread's capture mode, and what it was during a load */
 const char *fake_jit_log = "", *fake_arch = "gfx942:sramecc+:xnack-";
+int fake_refused_loads = 0; /* so many loads of cubins fail */
+int fake_link_result = 0, fake_link_together = 1; /* so many wait for each other */
+atomic_int fake_links = 0, fake_links_at_once = 0; /* the most */
 int fake_loads = 0, fake_unloads = 0, fake_launches = 0, fake_reads = 0, fake_depth = 0;
 
 typedef struct Launch {
@@ -21,24 +28,28 @@ typedef struct Launch {
 } Launch;
 void (*fake_on_launch)(const Launch *) = 0;
 
-typedef struct Module { char code[64]; int live; void *context; } Module;
+typedef struct Module { char code[64], *text; int live; void *context; } Module;
 typedef struct Function { Module *module; char name[64]; int shared; } Function;
 static Module modules[MODULES];
 static Function functions[FUNCTIONS];
 static int contexts[DEVICES]; /* their addresses are the primary contexts */
-static void *stack[16];       /* one thread is enough for the tests */
+static _Thread_local void *stack[16];
+static _Thread_local int depth = 0; /* fake_depth: that of the thread that changed it last */
+static _Thread_local int capture_mode = 0;
 static int num_modules = 0, num_functions = 0;
 
 void fake_reset(void) {
   fake_loads = fake_unloads = fake_launches = fake_reads = 0;
   fake_capability = 90, fake_shared_limit = 232448, fake_version = 12040;
   fake_init_result = fake_load_result = fake_launch_result = fake_capturing = 0;
+  fake_refused_loads = fake_link_result = fake_links = fake_links_at_once = 0, fake_link_together = 1;
   fake_jit_log = "";
   fake_on_launch = 0;
 }
 /* What a framework does when it selects a device. */
-void fake_select(int device) { fake_depth = 1, stack[1] = &contexts[device]; }
-void fake_select_none(void) { fake_depth = 0; }
+void fake_select(int device) { fake_depth = depth = 1, stack[1] = &contexts[device]; }
+void fake_select_none(void) { fake_depth = depth = 0; }
+static void *current(void) { return depth ? stack[depth] : 0; }
 static int deviceOf(void *context) { return (int)((int *)context - contexts); }
 
 int cuInit(unsigned flags) { return (void)flags, fake_init_result; }
@@ -57,26 +68,68 @@ int cuDeviceGetAttribute(int *value, int which, int device) {
   *value = which == 75 ? fake_capability / 10 : which == 76 ? fake_capability % 10 : which == 97 ? fake_shared_limit : which == 1 ? 1024 : which == 5 ? 2147483647 : 0;
   return 0;
 }
-int cuCtxGetCurrent(void **context) { return *context = fake_depth ? stack[fake_depth] : 0, 0; }
-int cuCtxGetDevice(int *device) { return *device = deviceOf(stack[fake_depth]), 0; }
-int cuCtxPushCurrent_v2(void *context) { return stack[++fake_depth] = context, 0; }
-int cuCtxPopCurrent_v2(void **context) { return *context = stack[fake_depth--], 0; }
+int cuCtxGetCurrent(void **context) { return *context = current(), 0; }
+int cuCtxGetDevice(int *device) { return depth ? (*device = deviceOf(stack[depth]), 0) : 201; }
+int cuCtxPushCurrent_v2(void *context) { return stack[fake_depth = ++depth] = context, 0; }
+int cuCtxPopCurrent_v2(void **context) { return *context = stack[depth], fake_depth = --depth, 0; }
 int cuDevicePrimaryCtxRetain(void **context, int device) { return *context = &contexts[device], 0; }
+
+/* The linker: a cubin is "\x7f" "ELF" and the text it was made of. */
+typedef struct Link { char *cubin, *log; size_t size; } Link;
+static atomic_int linking = 0;
+int cuLinkCreate_v2(unsigned count, int *options, void **values, void **state) {
+  Link *link = calloc(1, sizeof *link);
+  for (unsigned i = 0; i < count; ++i)
+    if (options[i] == 5)
+      link->log = values[i];
+  return *state = link, current() ? 0 : 201;
+}
+int cuLinkAddData_v2(void *state, int type, void *data, size_t size, const char *name, unsigned count, int *options, void **values) {
+  (void)name, (void)options, (void)values;
+  Link *link = state;
+  if (type != 1 || count || size != strlen(data) + 1)
+    return 1;
+  int now = ++linking;
+  for (int most = fake_links_at_once; now > most && !atomic_compare_exchange_weak(&fake_links_at_once, &most, now);)
+    ;
+  for (int tries = 0; fake_links_at_once < fake_link_together && tries < 5000; ++tries)
+    usleep(1000);
+  --linking, ++fake_links;
+  link->cubin = malloc(4 + size), link->size = 4 + size;
+  memcpy(link->cubin, "\x7f" "ELF", 4), memcpy(link->cubin + 4, data, size);
+  if (fake_link_result && link->log)
+    strcpy(link->log, fake_jit_log);
+  return fake_link_result;
+}
+int cuLinkComplete(void *state, void **cubin, size_t *size) {
+  Link *link = state;
+  return *cubin = link->cubin, *size = link->size, current() ? 0 : 201;
+}
+int cuLinkDestroy(void *state) { return free(((Link *)state)->cubin), free(state), 0; }
+
 int cuModuleLoadDataEx(void **module, const void *code, unsigned count, int *options, void **values) {
-  fake_load_mode = fake_capture_mode;
+  fake_load_mode = capture_mode;
   for (unsigned i = 0; i < count; ++i)
     if (options[i] == 5)
       strcpy(values[i], fake_jit_log);
   if (fake_load_result)
     return fake_load_result;
+  if (!strncmp(code, "\x7f" "ELF", 4)) {
+    if (fake_refused_loads && fake_refused_loads--)
+      return 209;
+    code = (const char *)code + 4;
+  }
   Module *slot = &modules[num_modules++ % MODULES];
   ++fake_loads;
   snprintf(slot->code, sizeof slot->code, "%s", (const char *)code);
-  slot->live = 1, slot->context = fake_depth ? stack[fake_depth] : 0;
+  slot->text = strdup(code), slot->live = 1, slot->context = current();
   return *module = slot, 0;
 }
-int cuModuleUnload(void *module) { return ((Module *)module)->live = 0, ++fake_unloads, 0; }
+int cuModuleUnload(void *module) { return free(((Module *)module)->text), ((Module *)module)->live = 0, ++fake_unloads, 0; }
 int cuModuleGetFunction(void **function, void *module, const char *name) {
+  const char *text = ((Module *)module)->text;
+  if (strstr(text, ".entry") && !strstr(text, name)) /* other texts have any kernel */
+    return 500;
   Function *slot = &functions[num_functions++ % FUNCTIONS];
   slot->module = module, slot->shared = 49152;
   snprintf(slot->name, sizeof slot->name, "%s", name);
@@ -88,10 +141,10 @@ int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned 
   Function *f = function;
   if (y != 1 || z != 1 || ty != 1 || tz != 1 || extra || !f->module->live || (int)shared > f->shared || x == 0)
     return 1;
-  if (f->module->context != (fake_depth ? stack[fake_depth] : 0))
+  if (f->module->context != current())
     return 201; /* a function of another context */
   ++fake_launches;
-  Launch launch = {f->module->code, f->name, x, tx, shared, fake_depth ? deviceOf(stack[fake_depth]) : -1, stream, parameters};
+  Launch launch = {f->module->code, f->name, x, tx, shared, depth ? deviceOf(stack[depth]) : -1, stream, parameters};
   if (fake_on_launch)
     fake_on_launch(&launch);
   return fake_launch_result;
@@ -102,8 +155,8 @@ int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *stream) {
 int cuStreamSynchronize(void *stream) { return (void)stream, 0; }
 int cuStreamIsCapturing(void *stream, int *status) { return (void)stream, *status = fake_capturing, 0; }
 int cuThreadExchangeStreamCaptureMode(int *mode) {
-  int before = fake_capture_mode;
-  return fake_capture_mode = *mode, *mode = before, 0;
+  int before = capture_mode;
+  return fake_capture_mode = capture_mode = *mode, *mode = before, 0;
 }
 
 /* HIP: the same machine, contexts being devices. */
@@ -122,7 +175,7 @@ int hipGetDevicePropertiesR0600(void *properties, int device) {
 int hipGetDevice(int *device) { return *device = hip_device, 0; }
 int hipSetDevice(int device) { return hip_device = device, 0; }
 int hipModuleLoadData(void **module, const void *code) {
-  fake_depth = 0;
+  fake_depth = depth = 0;
   return cuModuleLoadDataEx(module, code, 0, 0, 0);
 }
 int hipModuleUnload(void *module) { return cuModuleUnload(module); }

@@ -2,11 +2,12 @@
 //
 // What a kernel reads and writes in the caller's memory: ragged and packed
 // sequences, head groups, column blocks, chunk slots, 16-bit types, absent
-// buffers; then the thread pool (also after fork) and the on-disk cache.
+// buffers; then the thread pool (also after fork), the on-disk cache, and cubins in it.
 //
 //===----------------------------------------------------------------------===//
 #include "TileRunner.h"
 #include "fla/Runtime/Cache.h"
+#include "fla/Runtime/Cubins.h"
 #include "fla/Runtime/ThreadPool.h"
 
 #include <dlfcn.h>
@@ -263,6 +264,85 @@ void testCache() {
   EXPECT(std::system(("rm -r " + std::string(folder)).c_str()) == 0);
 }
 
+void testSplitPtx() {
+  const std::string head =
+      "//\n// Generated\n//\n\n.version 8.0\n.target sm_90\n.address_size 64\n\n\t// .globl\tone\n.extern .shared .align 1024 .b8 s[];\n\n";
+  const std::string one = ".visible .entry one(\n\t.param .u64 .ptr .align 1 one_param_0\n)\n.reqntid 256, 1, 1\n.minnctapersm 1\n{\n"
+                          "\t.reg .b32 \t%r<3>;\n$L__BB0_1:\n\t{ .reg .b16 t; }\n\tret;\n\t// -- End function\n}\n";
+  const std::string two = ".entry two()\n{\n\tret;\n}\n";
+  auto parts = runtime::splitPtx(head + one + "\n\t// .globl\ttwo\n" + two);
+  EXPECT(parts.size() == 2 && parts[0].kernel == "one" && parts[1].kernel == "two");
+  EXPECT(parts[0].bytes == head + one && parts[1].bytes == head + two);
+  // What another kernel may refer to, or what is not understood, keeps a text together.
+  for (const std::string &text :
+       {head + one, head + ".func f()\n{\n\tret;\n}\n" + one + two, head + one + ".func f()\n{\n}\n" + two,
+        head + ".global .align 4 .u32 g;\n" + one + two, head + one + two.substr(0, two.size() - 2), std::string("other"), std::string()}) {
+    auto whole = runtime::splitPtx(text);
+    EXPECT(whole.size() == 1 && whole[0].kernel.empty() && whole[0].bytes == text);
+  }
+}
+
+void testCubins() {
+  char folder[] = "/tmp/fla-cubins-test-XXXXXX";
+  EXPECT(mkdtemp(folder) != nullptr);
+  setenv("FLA_CACHE_DIR", folder, 1);
+  setenv("FLA_CACHE", "1", 1);
+  setenv("FLA_CACHE_MB", "1", 1);
+  std::string ptx = ".version 8.0\n";
+  for (const char *name : {"a", "b", "c"})
+    ptx += std::string(".visible .entry ") + name + "()\n{\n}\n";
+  std::atomic<int> calls{0}, running{0}, most{0}, together{1}; // as many are to run at once
+  std::string refused;
+  auto link = [&](const runtime::KernelCode &text) -> llvm::Expected<std::string> {
+    ++calls;
+    for (int now = ++running, seen = most; now > seen && !most.compare_exchange_weak(seen, now);)
+      ;
+    for (int tries = 0; most < together && tries < 5000; ++tries)
+      usleep(1000);
+    --running;
+    if (text.kernel == refused)
+      return llvm::createStringError("no " + refused);
+    return "cubin of " + text.kernel + std::string("\0!", 2);
+  };
+  auto make = [&](runtime::CubinRequest request, int atOnce) {
+    calls = most = 0, together = atOnce;
+    return runtime::makeCubins(request, link);
+  };
+  auto areRight = [](llvm::Expected<std::vector<runtime::KernelCode>> &cubins, bool cached) {
+    return cubins && cubins->size() == 3 && llvm::all_of(llvm::enumerate(*cubins), [&](auto it) {
+             std::string name(1, "abc"[it.index()]);
+             return it.value().kernel == name && it.value().cached == cached && it.value().bytes == "cubin of " + name + std::string("\0!", 2);
+           });
+  };
+  runtime::CubinRequest request{ptx, "sm_90", "12080 libcuda.so.570.1", 4};
+  // What was made before a failure stays.
+  refused = "b";
+  auto failed = make(request, 3);
+  EXPECT(!failed && llvm::toString(failed.takeError()) == "no b" && calls == 3 && most == 3);
+  refused = "";
+  auto first = make(request, 1);
+  EXPECT(first && calls == 1 && (*first)[0].cached && !(*first)[1].cached);
+  auto again = make(request, 1);
+  EXPECT(areRight(again, true) && calls == 0);
+  // Afresh, one after another.
+  request.fresh = true, request.threads = 1;
+  auto fresh = make(request, 1);
+  EXPECT(areRight(fresh, false) && calls == 3 && most == 1);
+  // Another driver, another device, another text.
+  request.fresh = false, request.threads = 2;
+  for (int i = 0; i < 3; ++i) {
+    runtime::CubinRequest other = request;
+    std::string text = ptx + ".visible .entry d()\n{\n}\n";
+    i == 0 ? other.driver += "5" : i == 1 ? other.chip = "sm_120" : (other.ptx = text).str();
+    auto cubins = make(other, i == 2 ? 1 : 2);
+    EXPECT(cubins && calls == (i == 2 ? 1 : 3) && most == together);
+  }
+  setenv("FLA_CACHE", "0", 1);
+  auto unkept = make(request, 2);
+  EXPECT(areRight(unkept, false) && calls == 3);
+  EXPECT(std::system(("rm -r " + std::string(folder)).c_str()) == 0);
+}
+
 } // namespace
 
 int main() {
@@ -273,6 +353,8 @@ int main() {
   testUnsupported();
   testThreads();
   testCache();
+  testSplitPtx();
+  testCubins();
   std::printf("all passed\n");
   return 0;
 }

@@ -4,7 +4,7 @@
 //
 //   line 1: {"fla":1,"key":"<hex>","sha256":"<hex of the rest>","manifest_size":123}
 //   then:   the manifest, a JSON text of "manifest_size" bytes
-//   then:   the object file
+//   then:   the object file, PTX, hsaco, or the cubin that a driver made of PTX
 //
 // Entries are written to a temporary file and renamed, so that other processes
 // see all of an entry or nothing. A cache that cannot be read or written costs a
