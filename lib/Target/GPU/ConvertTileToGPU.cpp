@@ -67,25 +67,85 @@ static int64_t residentBlocksOf(tile::KernelOp kernel, const Chip &chip, int64_t
   return std::clamp<int64_t>(chip.unitRegisters / (threads * registers), 1, 4);
 }
 
+//===----------------------------------------------------------------------===//
+// Room
+//===----------------------------------------------------------------------===//
+
+static int64_t bytesOf(tile::AllocOp room) {
+  tile::SharedType type = room.getType();
+  int64_t elements = type.getStages();
+  for (int64_t size : type.getShape())
+    elements *= size;
+  return elements * type.getElementType().getIntOrFloatBitWidth() / 8;
+}
+
+/// What was copied to a room is loaded where it is read.
+static void loadInstead(tile::AllocOp room) {
+  SmallVector<tile::CopyOp> copies;
+  SmallVector<tile::ReadOp> reads;
+  for (Operation *user : room->getUsers())
+    if (auto copy = dyn_cast<tile::CopyOp>(user))
+      copies.push_back(copy);
+    else
+      reads.push_back(cast<tile::ReadOp>(user));
+  for (tile::ReadOp read : reads) {
+    tile::CopyOp copy = copies.front();
+    // A loop that copies ahead reads what belongs to its own turn.
+    auto loop = read->getParentOfType<scf::ForOp>();
+    Value chunk = loop && !loop->isAncestor(room) ? loop.getInductionVar() : copy.getChunk();
+    OpBuilder b(read);
+    auto load = tile::LoadOp::create(b, read.getLoc(), read.getType(), copy.getBuffer(), chunk, copy.getAbsentAttr());
+    read.replaceAllUsesWith(load.getResult());
+    read.erase();
+  }
+  for (tile::CopyOp copy : copies)
+    copy.erase();
+  room.erase();
+}
+
+/// Gives up the smallest room whose bytes suffice, or else the largest; false if there is none.
+static bool giveUpRoom(tile::KernelOp kernel, int64_t missing) {
+  tile::AllocOp best;
+  kernel.walk([&](tile::AllocOp room) {
+    int64_t size = bytesOf(room), least = best ? bytesOf(best) : 0;
+    if (!best || (size >= missing ? least < missing || size < least : least < missing && size > least))
+      best = room;
+  });
+  if (!best)
+    return false;
+  loadInstead(best);
+  bool copies = kernel.walk([](tile::CopyOp) { return WalkResult::interrupt(); }).wasInterrupted();
+  if (!copies)
+    kernel.walk([](tile::WaitOp wait) { wait.erase(); });
+  return true;
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
 static LogicalResult lowerKernel(tile::KernelOp kernel, const Target &target, int64_t warps, Operands operands) {
   if (auto own = kernel->getAttrOfType<IntegerAttr>("warps"))
     warps = own.getInt();
   OpBuilder b(kernel);
   LLVM::LLVMFuncOp function;
   int64_t shared = 0;
-  // Where operands that wait for their next use do not fit, they are written again.
-  for (bool reuse : {true, false}) {
+  auto lower = [&](bool reuse) {
+    if (function)
+      function.erase();
     b.setInsertionPoint(kernel);
     function = LLVM::LLVMFuncOp::create(b, kernel.getLoc(), kernel.getSymName(), functionType(kernel));
     Lowering lowering(kernel, function, target, warps, operands, b);
-    if (failed(lowering.run(reuse)))
-      return failure();
+    LogicalResult lowered = lowering.run(reuse);
     shared = lowering.sharedBytes();
-    if (shared <= target.chip.sharedBytes || !reuse)
-      break;
-    function.erase();
-  }
-  if (shared > target.chip.sharedBytes)
+    return lowered;
+  };
+  auto fits = [&] { return shared <= target.chip.sharedBytes; };
+  do { // Where operands that wait for their next use do not fit, they are written again; then less is copied ahead.
+    if (failed(lower(/*reuse=*/true)) || (!fits() && failed(lower(/*reuse=*/false))))
+      return failure();
+  } while (!fits() && giveUpRoom(kernel, shared - target.chip.sharedBytes));
+  if (!fits())
     return kernel.emitError() << "expected at most " << target.chip.sharedBytes << " bytes of shared memory on " << target.chip.name << ", got "
                               << shared << "; a smaller chunk or smaller dimensions need less";
   auto number = [&](int64_t value) { return b.getI64IntegerAttr(value); };

@@ -50,7 +50,10 @@ void KernelOp::print(OpAsmPrinter &printer) {
     printer.printRegionArgument(arg);
   });
   printer << ")";
-  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), {"sym_name", "arg_names", "outputs"});
+  SmallVector<StringRef> elided{"sym_name", "arg_names", "outputs"};
+  if (getSpan() == 1)
+    elided.push_back("span");
+  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), elided);
   printer << ' ';
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
 }

@@ -15,7 +15,7 @@
 // CHECK:         tile.dot
 // CHECK:         tile.store %{{.+}}, %p[%[[C]]]
 // STAY-LABEL:  tile.kernel @scores
-// STAY-NOT:    span
+// STAY-NOT:    span =
 tile.kernel @scores(%k: !tile.buffer<token, 64xbf16>, %s: !tile.buffer<value, f32>, out %p: !tile.buffer<saved, 32x32xbf16>)
     attributes {chunk = 32 : i64, blocks = 1 : i64, over_chunks} {
   %c = tile.chunk_id
