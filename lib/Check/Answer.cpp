@@ -57,9 +57,11 @@ llvm::Expected<Answer> check::solveByTape(Operation *definition, const Problem &
     answer.states[name] = plain(state);
     seed(state, problem.dStates.at(name), seeds);
   }
-  std::vector<double> adjoints = tape->gradients(seeds);
-  for (auto &[name, value] : values)
+  std::vector<double> terms, adjoints = tape->gradients(seeds, &terms);
+  for (auto &[name, value] : values) {
     answer.gradients[name] = gradientOf(value, adjoints);
+    answer.terms[name] = gradientOf(value, terms);
+  }
   return answer;
 }
 
@@ -86,7 +88,7 @@ llvm::Expected<double> check::loss(Operation *definition, const Problem &problem
 // The metric
 //===----------------------------------------------------------------------===//
 
-double check::relativeError(const Tensor<double> &a, const Tensor<double> &b) {
+double check::relativeError(const Tensor<double> &a, const Tensor<double> &b, double extra) {
   if (a.size() != b.size())
     return std::numeric_limits<double>::infinity();
   double difference = 0.0, norm = 0.0;
@@ -98,14 +100,14 @@ double check::relativeError(const Tensor<double> &a, const Tensor<double> &b) {
   }
   if (a.size() == 0)
     return 0.0;
-  return std::sqrt(difference) / (std::sqrt(norm) + 1e-6 * std::sqrt(double(a.size())));
+  return std::sqrt(difference) / (std::sqrt(norm) + extra + 1e-6 * std::sqrt(double(a.size())));
 }
 
-static void compareNamed(const Named<double> &got, const Named<double> &want, llvm::StringRef prefix, Distance &worst) {
-  for (auto &[name, value] : want) {
-    auto it = got.find(name);
-    worst.include(it == got.end() ? std::numeric_limits<double>::infinity() : relativeError(it->second, value), prefix + name);
-  }
+static double norm(const Tensor<double> &a) { return std::sqrt(inner(a, a)); }
+
+static double errorOf(const Named<double> &got, const std::string &name, const Tensor<double> &want, double extra = 0.0) {
+  auto it = got.find(name);
+  return it == got.end() ? std::numeric_limits<double>::infinity() : relativeError(it->second, want, extra);
 }
 
 Distance check::compareForward(const Answer &got, const Answer &want) {
@@ -114,12 +116,14 @@ Distance check::compareForward(const Answer &got, const Answer &want) {
     worst.include(std::numeric_limits<double>::infinity(), "number of outputs");
   for (auto [i, a, b] : llvm::enumerate(got.outputs, want.outputs))
     worst.include(relativeError(a, b), "output " + llvm::Twine(i));
-  compareNamed(got.states, want.states, "final ", worst);
+  for (auto &[name, value] : want.states)
+    worst.include(errorOf(got.states, name, value), "final " + name);
   return worst;
 }
 
-Distance check::compareGradients(const Answer &got, const Answer &want) {
+Distance check::compareGradients(const Answer &got, const Answer &want, double slack) {
   Distance worst;
-  compareNamed(got.gradients, want.gradients, "d ", worst);
+  for (auto &[name, value] : want.gradients)
+    worst.include(errorOf(got.gradients, name, value, slack == 0.0 ? 0.0 : slack * norm(want.terms.at(name))), "d " + name);
   return worst;
 }

@@ -141,19 +141,25 @@ Var Tape::push(double value, Var a, double da, Var b, double db) {
   return result;
 }
 
-std::vector<double> Tape::gradients(const std::vector<std::pair<Var, double>> &seeds) const {
+std::vector<double> Tape::gradients(const std::vector<std::pair<Var, double>> &seeds, std::vector<double> *terms) const {
   std::vector<double> adjoint(nodes.size(), 0.0);
+  if (terms)
+    terms->assign(nodes.size(), 0.0);
+  auto add = [&](int64_t node, double term) {
+    if (node < 0)
+      return;
+    adjoint[node] += term;
+    if (terms)
+      (*terms)[node] += std::abs(term);
+  };
   for (auto [seed, weight] : seeds)
-    if (seed.node >= 0)
-      adjoint[seed.node] += weight;
+    add(seed.node, weight);
   for (int64_t i = static_cast<int64_t>(nodes.size()) - 1; i >= 0; --i) {
     const Node &node = nodes[i];
     if (adjoint[i] == 0.0) // an infinite derivative that nothing asks for stays out
       continue;
-    if (node.a >= 0)
-      adjoint[node.a] += node.da * adjoint[i];
-    if (node.b >= 0)
-      adjoint[node.b] += node.db * adjoint[i];
+    add(node.a, node.da * adjoint[i]);
+    add(node.b, node.db * adjoint[i]);
   }
   return adjoint;
 }

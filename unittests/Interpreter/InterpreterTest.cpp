@@ -77,6 +77,18 @@ static void testTape() {
   expectNear(gradient[y.node], 2.0 * slope([](double at) { return sampleAt(0.4, at); }, -0.9), 1e-9, "dz/dy by the tape");
 }
 
+// x (3 - 2) + 5 (3 x) with weight -1: 3 - 2 - 15, and 5 once more as a seed.
+static void testTerms() {
+  TapeScope tape;
+  Var x = tape->variable(0.5), y = tape->variable(7.0);
+  Var a = x * Var(3.0), b = x * Var(2.0);
+  std::vector<double> terms;
+  auto gradient = tape->gradients({{a - b, 1.0}, {a, -5.0}, {x, 5.0}}, &terms);
+  expectNear(gradient[x.node], -9.0, 0.0, "a sum that cancels");
+  expectNear(terms[x.node], 19.0, 0.0, "its terms, those of 3 x already added");
+  expectNear(terms[y.node], 0.0, 0.0, "no terms");
+}
+
 // A state that starts at -inf has no past to blame.
 static void testInfinities() {
   TapeScope tape;
@@ -365,6 +377,7 @@ int main() {
   testUnaryDerivatives();
   testBinaryDerivatives();
   testTape();
+  testTerms();
   testInfinities();
   testContract();
   testSteps();

@@ -11,6 +11,7 @@ struct Answer {
   std::vector<Tensor<double>> outputs; ///< [tokens, ...]
   Named<double> states;                ///< after the last token
   Named<double> gradients;             ///< by input, parameter and initial state
+  Named<double> terms;                 ///< of each gradient, which is a sum: the sum of their absolute values
 };
 
 /// Token loop in float64; gradients by reverse mode over everything it computed.
@@ -31,13 +32,14 @@ struct Distance {
   }
 };
 
-/// |a - b| / (|b| + 1e-6 sqrt(n)); equal infinities are equal.
-double relativeError(const Tensor<double> &a, const Tensor<double> &b);
+/// |a - b| / (|b| + extra + 1e-6 sqrt(n)); equal infinities are equal.
+double relativeError(const Tensor<double> &a, const Tensor<double> &b, double extra = 0.0);
 
 /// Largest error over outputs and final states.
 Distance compareForward(const Answer &got, const Answer &want);
-/// Largest error over the gradients that `want` has.
-Distance compareGradients(const Answer &got, const Answer &want);
+/// Largest error over the gradients that `want` has, for terms that cancel relative to
+/// them, too: |a - b| / (|b| + slack |terms| + 1e-6 sqrt(n)).
+Distance compareGradients(const Answer &got, const Answer &want, double slack = 0.0);
 
 } // namespace fla::check
 

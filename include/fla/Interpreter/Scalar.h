@@ -53,8 +53,9 @@ public:
   Var variable(double value) { return push(value, {}, 0.0, {}, 0.0); }
   /// A value with its derivatives by two earlier values.
   Var push(double value, Var a, double da, Var b, double db);
-  /// Derivative of sum(weight * value) over the seeds by every node.
-  std::vector<double> gradients(const std::vector<std::pair<Var, double>> &seeds) const;
+  /// Derivative of sum(weight * value) over the seeds by every node. Each is a sum;
+  /// `terms` receives the sums of the absolute values of the same terms.
+  std::vector<double> gradients(const std::vector<std::pair<Var, double>> &seeds, std::vector<double> *terms = nullptr) const;
   /// The tape of this thread, or null: then nothing is recorded.
   static Tape *&current();
 

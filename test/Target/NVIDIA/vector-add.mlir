@@ -22,7 +22,7 @@
 // PTX: .reqntid 128, 1, 1
 // From sm_100 on two sums are one instruction.
 // PTX-COUNT-2: ld.global.{{v4.b32|v2.b64}}
-// PTX-COUNT-2: fma.rn.f32{{(x2)?}}
+// PTX-COUNT-2: fma.rn.ftz.f32{{(x2)?}}
 // PTX: st.global.{{v4.b32|v2.b64}}
 llvm.func @add(%a: !llvm.ptr<1> {llvm.noalias}, %b: !llvm.ptr<1> {llvm.noalias}, %n: i64)
     attributes {fla.gpu_kernel, fla.threads = 128 : i64, fla.shared = 0 : i64, fla.chunk = 64 : i64, fla.blocks = 1 : i64} {
