@@ -119,13 +119,16 @@ static uint16_t &elementOf(Rows &rows, unsigned lane, unsigned half, bool transp
   return transposed ? rows[column][row] : rows[row][column];
 }
 
+/// A lane that a row goes to and that is not the one which holds its address: who reads the row, as far as order is concerned.
+static unsigned readerOf(unsigned matrix, unsigned row) { return 4 * row + (4 * row == 8 * matrix + row); }
+
 static void loadMatrix(ThreadBlock &b, const MatrixAccess &x, unsigned first, unsigned matrix) {
   Rows rows;
   countRows(b, x, first, matrix);
   for (unsigned row = 0; row < 8; ++row) {
     unsigned t = first + 8 * matrix + row;
     std::memset(rows[row], 0xff, 16);
-    if (const uint8_t *from = b.readShared(b.slot(x.address)[t], 16, 16, t, x.site))
+    if (const uint8_t *from = b.readShared(b.slot(x.address)[t], 16, 16, first + readerOf(matrix, row), x.site))
       std::memcpy(rows[row], from, 16);
   }
   for (unsigned lane = 0; lane < 32; ++lane)
