@@ -56,7 +56,8 @@ public:
   Shortener(Block &block, int64_t budget) : block(block), budget(budget) {}
 
   void run() {
-    if (!begin() || pressure() <= budget)
+    // Much of what is held for products has gone to shared memory by then.
+    if (!begin() || pressure() <= 2 * budget)
       return;
     classify();
     chooseOrder();
