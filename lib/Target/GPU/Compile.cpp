@@ -65,6 +65,7 @@ struct LayoutsOfChip : impl::LayoutsOfChipBase<LayoutsOfChip> {
     passes.addPass(createStageLoads({found->sharedBytes * 3 / 4, /*wide=*/operandsOf(module) == "tf32"}));
     passes.addPass(createAssignLayouts(layouts));
     passes.addPass(createCSEPass());
+    passes.addPass(createShortenLives());
     if (failed(runPipeline(passes, module)))
       signalPassFailure();
   }

@@ -6,6 +6,7 @@
 //   scf.for %c { %t = tile.segsum %g ... }   ==>   %t = tile.segsum %g   scf.for %c { ... }
 //   %p = tile.dot %a, %b ; arith.addf %x, %p ==>   tile.dot %a, %b init(%x)
 //   arith.select %valid, %loaded, %zero      ==>   %loaded
+//   mulf (dot pairs(strict)), exp(segsum strict)  ==>  mulf (dot pairs(strict)), exp(segsum), if segsum is there
 //
 // For examples see test/Dialect/Tile/Transforms/simplify-tiles.mlir.
 //===----------------------------------------------------------------------===//
@@ -61,10 +62,43 @@ struct DropMaskOfLoad : OpRewritePattern<arith::SelectOp> {
   }
 };
 
+/// A matrix of pairs of tokens without a token's pair with itself.
+bool isZeroOnDiagonal(Value value) {
+  if (auto product = value.getDefiningOp<arith::MulFOp>())
+    return isZeroOnDiagonal(product.getLhs()) || isZeroOnDiagonal(product.getRhs());
+  auto dot = value.getDefiningOp<fla::tile::DotOp>();
+  return dot && dot.getPairs() == fla::tile::Pairs::strict && dot.restrictsResult();
+}
+
+/// exp(segsum strict) where it scales what is zero on the diagonal: the same as exp(segsum), if that is there, too.
+struct DropStrictOfDecay : OpRewritePattern<fla::tile::SegSumOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(fla::tile::SegSumOp sum, PatternRewriter &rewriter) const override {
+    auto isOther = [&](Operation *user) {
+      auto other = dyn_cast<fla::tile::SegSumOp>(user);
+      return other && !other.getStrict() && !other.getPre();
+    };
+    if (!sum.getStrict() || sum.getPre() || llvm::none_of(sum.getGate().getUsers(), isOther))
+      return failure();
+    for (Operation *decay : sum->getUsers()) {
+      if (!isa<math::ExpOp, math::Exp2Op>(decay))
+        return failure();
+      for (Operation *user : decay->getUsers()) {
+        auto product = dyn_cast<arith::MulFOp>(user);
+        if (!product || !isZeroOnDiagonal(product.getLhs() == decay->getResult(0) ? product.getRhs() : product.getLhs()))
+          return failure();
+      }
+    }
+    rewriter.modifyOpInPlace(sum, [&] { sum.setStrict(false); });
+    return success();
+  }
+};
+
 struct SimplifyTiles : fla::impl::SimplifyTilesBase<SimplifyTiles> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
-    patterns.add<AddToProduct, DropMaskOfLoad>(&getContext());
+    patterns.add<AddToProduct, DropMaskOfLoad, DropStrictOfDecay>(&getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
     OpPassManager cleanup(ModuleOp::getOperationName());

@@ -65,3 +65,28 @@ tile.kernel @products(%v: !tile.buffer<token, 8xf32>, out %o: !tile.buffer<token
   %7 = arith.addf %6, %3 : tensor<8x8xf32>
   tile.store %7, %o[%c] : tensor<8x8xf32>, <token, 8xf32>
 }
+
+// Two decays that differ on the diagonal alone, where one scales zeros: the other does for both.
+// CHECK-LABEL: tile.kernel @decays
+// CHECK:       %[[D:.+]] = tile.segsum %{{.+}} : tensor<8xf32>
+// CHECK-NOT:   tile.segsum
+// CHECK:       %[[E:.+]] = math.exp %[[D]]
+// CHECK-NOT:   math.exp
+// CHECK:       arith.mulf %{{.+}}, %[[E]]
+// CHECK:       arith.mulf %{{.+}}, %[[E]]
+tile.kernel @decays(%v: !tile.buffer<token, 8xf32>, %g: !tile.buffer<token, f32>, out %o: !tile.buffer<token, 8xf32>, out %p: !tile.buffer<token, 8xf32>)
+    attributes {chunk = 8 : i64, blocks = 1 : i64} {
+  %c = arith.constant 0 : index
+  %0 = tile.load %v[%c] : <token, 8xf32> -> tensor<8x8xf32>
+  %1 = tile.load %g[%c] : <token, f32> -> tensor<8xf32>
+  %2 = tile.dot %0, %0 pairs(strict) {transpose_b} : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
+  %3 = tile.segsum %1 {strict} : tensor<8xf32> -> tensor<8x8xf32>
+  %4 = math.exp %3 : tensor<8x8xf32>
+  %5 = arith.mulf %2, %4 : tensor<8x8xf32>
+  %6 = tile.dot %0, %0 pairs(causal) {transpose_b} : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
+  %7 = tile.segsum %1 : tensor<8xf32> -> tensor<8x8xf32>
+  %8 = math.exp %7 : tensor<8x8xf32>
+  %9 = arith.mulf %6, %8 : tensor<8x8xf32>
+  tile.store %5, %o[%c] : tensor<8x8xf32>, <token, 8xf32>
+  tile.store %9, %p[%c] : tensor<8x8xf32>, <token, 8xf32>
+}

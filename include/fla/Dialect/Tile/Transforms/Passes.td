@@ -160,4 +160,18 @@ def AssignLayouts : Pass<"fla-assign-layouts", "::mlir::ModuleOp"> {
   let dependentDialects = ["::fla::tile::TileDialect"];
 }
 
+def ShortenLives : Pass<"fla-shorten-lives", "::mlir::ModuleOp"> {
+  let summary = "Orders work so that fewer tiles are held at once";
+  let description = [{
+    Where a loop's body, or a kernel's without loops, holds tiles in more than twice the
+    `registers` that a thread has for them. Products and what depends on them go in the order that
+    ends most lives, level by level for gates a channel. What is computed from loads by
+    elementwise work and sums of gates goes where it is first used; loads of the
+    caller's memory go as far ahead as there is room for them.
+    Example: test/Dialect/Tile/Transforms/shorten-lives.mlir.
+  }];
+  let options = [Option<"registers", "registers", "int64_t", "160", "registers a thread has for tiles">];
+  let dependentDialects = ["::fla::tile::TileDialect"];
+}
+
 #endif
