@@ -249,6 +249,13 @@ void Lowering::read(tile::ReadOp op) {
   define(op, {x.getType() == op.getType() ? x : arith::ExtFOp::create(e.b, e.loc, op.getType(), x).getResult()});
 }
 
+void Lowering::addReads(WarpAccesses &accesses, const LinearLayout &held, Type element) {
+  if (readsMatrices(held, element))
+    return accesses.addMatrices();
+  int64_t run = runOfPieces(held, element, /*transposed=*/false);
+  accesses.add(held, run, run * Emitter::bytes(element), /*once=*/false, [](const Coordinates &at) { return at; });
+}
+
 Registers Lowering::readRegisters(const SharedTile &from, const LinearLayout &held, Type element) {
   SmallVector<Value> pieces;
   int64_t run = 2, size = from.elementBytes();
@@ -262,15 +269,14 @@ Registers Lowering::readRegisters(const SharedTile &from, const LinearLayout &he
       offset += at[axis] * from.stride(axis) * size;
     return offset;
   };
-  bool matrices = target.loadsMatrices(from.element) && (isMadeOfMatrices(held, 0) || isMadeOfMatrices(held, 1));
-  if (matrices) {
+  if (readsMatrices(held, from.element)) {
     SmallVector<int64_t> offsets;
     for (int64_t r = 0; r < held.numRegisters(); r += run)
       offsets.push_back(offsetOf(r));
     for (Value matrix : loadMatrices(from, start, from.stride(0) * size, offsets, /*transposed=*/!isMadeOfMatrices(held, 0)))
       pieces.push_back(LLVM::BitcastOp::create(e.b, e.loc, Emitter::vec(from.element, 2), matrix));
   } else {
-    run = std::min<int64_t>(held.contiguous(held.rank() - 1), 16 / size);
+    run = std::min(runOfPieces(held, from.element, /*transposed=*/false), std::max<int64_t>(1, from.alignment() / size));
     for (int64_t r = 0; r < held.numRegisters(); r += run) {
       Value offset = i32(0);
       for (int64_t axis = 0; axis < held.rank(); ++axis)

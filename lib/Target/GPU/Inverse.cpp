@@ -179,7 +179,7 @@ void Lowering::inverse(tile::InverseOp op) {
   std::optional<SharedTile> between;
   if (size > solved)
     between = shared.allocate({size / 2, size / 2}, type, 16);
-  SharedTile m = stage(list, given, type, /*transposed=*/false, 16);
+  SharedTile m = stagePadded(list, given, type, /*padding=*/16);
   solveBlocks(m, solved);
   std::optional<Atom> atom = target.atom(type, /*exact=*/false);
   for (int64_t half = solved; half < size; half *= 2) {

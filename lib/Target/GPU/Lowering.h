@@ -26,6 +26,10 @@ struct Position {
 /// Whether a layout is made of 8x8 matrices as targets load them, whose rows lie along the axis `kept`.
 bool isMadeOfMatrices(const LinearLayout &layout, int64_t kept);
 
+/// The number of an element in row-major order, and the element of a number.
+int64_t numberOf(const Coordinates &at, ArrayRef<int64_t> shape);
+Coordinates placeOf(int64_t number, ArrayRef<int64_t> shape);
+
 /// How a kernel multiplies: the storage type of operands in shared memory.
 struct Operands {
   Type element;
@@ -42,6 +46,7 @@ struct Access {
   SmallVector<Value> extents;   ///< of each axis, i32, where the tile reaches beyond the buffer; else null
   int64_t whole = 0;            ///< neighbours along the last axis that end at its extent together
   Type stored;
+  bool ofBlock = false; ///< the tile is a part of the buffer that no other block of columns has
 };
 
 class Lowering {
@@ -137,8 +142,9 @@ private:
   void dotByElement(tile::DotOp op);
   Value isVisible(tile::Pairs pairs, int64_t level, Value token, Value past);
   std::optional<bool> atomOrientation(tile::DotOp op);
-  SharedTile operand(Value value, Type element, bool transposed, tile::DotOp masked);
+  SharedTile operand(Value value, Type element, bool transposed, tile::DotOp masked, const WarpAccesses &reads);
   struct Operand;
+  WarpAccesses readsOf(const Operand &x);
   Operand operandOf(tile::DotOp op, const Atom &atom, bool left, bool swapped);
   SmallVector<Value> fragmentInRegisters(const Operand &x, int64_t onKept, int64_t onSummed);
   SmallVector<Value> fragmentInMemory(const Operand &x, int64_t onKept, int64_t onSummed);
@@ -171,7 +177,7 @@ private:
   /// Of each element the one whose token's number differs in one bit; null elements stay null.
   Registers partners(const LinearLayout &layout, const TokenBit &bit, ArrayRef<Value> list);
   std::function<Value(Value ofWarp, int64_t number)> showToWarps(ArrayRef<Value> list, int64_t alike);
-  SharedTile sumsToMiddles(Value gate, bool pre);
+  SharedTile sumsToMiddles(Value gate, bool pre, const WarpAccesses &reads);
   Value levelOf(const LinearLayout &held, int64_t reg, Value t, Value s, int64_t row);
   SharedTile sumsOfPairs(const SharedTile &pairs);
 
@@ -188,7 +194,16 @@ private:
   void writeMatrices(ArrayRef<Value> list, const LinearLayout &layout, const SharedTile &to, bool transposed);
   void writePieces(ArrayRef<Value> list, const LinearLayout &layout, const SharedTile &to, bool transposed);
   Value packed(ArrayRef<Value> list, int64_t first, int64_t count, Type element);
-  SharedTile stage(ArrayRef<Value> list, const LinearLayout &layout, Type element, bool transposed = false, int64_t padding = -1);
+  /// A tile in shared memory; its rows are padded for how it is written and for how `reads` read it.
+  SharedTile stage(ArrayRef<Value> list, const LinearLayout &layout, Type element, WarpAccesses reads, bool transposed = false);
+  SharedTile stagePadded(ArrayRef<Value> list, const LinearLayout &layout, Type element, int64_t padding, bool transposed = false);
+  int64_t runOfPieces(const LinearLayout &layout, Type element, bool transposed);
+  bool writesMatrices(const LinearLayout &layout, Type element);
+  bool readsMatrices(const LinearLayout &layout, Type element);
+  void addWrites(WarpAccesses &accesses, const LinearLayout &layout, Type element, bool transposed);
+  void addReads(WarpAccesses &accesses, const LinearLayout &layout, Type element);
+  /// Single elements, that at `x` from `place(x)`.
+  WarpAccesses gathers(const LinearLayout &layout, Type element, WarpAccesses::Place place);
   /// Registers of `layout` whose element at `coordinates` is at `index(coordinates)` of `from`.
   Registers gather(const SharedTile &from, const LinearLayout &layout, llvm::function_ref<SmallVector<Value>(ArrayRef<Value>)> index);
 

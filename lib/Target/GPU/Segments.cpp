@@ -17,7 +17,7 @@
 namespace fla::gpu {
 
 /// L, level by level.
-SharedTile Lowering::sumsToMiddles(Value gate, bool pre) {
+SharedTile Lowering::sumsToMiddles(Value gate, bool pre, const WarpAccesses &reads) {
   LinearLayout held = layout(gate);
   SmallVector<TokenBit> bits = tokenBits(held);
   BlockSums sums(*this, held, registers(gate));
@@ -30,8 +30,9 @@ SharedTile Lowering::sumsToMiddles(Value gate, bool pre) {
       list[r] = e.select(isSet(held, bits[k], r), fromMiddle[r], list[r]);
     levels.push_back(list);
   }
-  SharedTile table = shared.allocate({std::max<int64_t>(1, levels.size()), held.shape()[0]}, elementOf(gate), 4);
-  int64_t size = table.elementBytes(), copies = held.copies().reg;
+  SmallVector<int64_t> shape{std::max<int64_t>(1, levels.size()), held.shape()[0]};
+  int64_t size = Emitter::bytes(elementOf(gate)), copies = held.copies().reg;
+  SharedTile table = shared.allocate(shape, elementOf(gate), reads.choosePadding(shape, size));
   shared.beforeWrite();
   once(held, [&] {
     for (auto [k, list] : llvm::enumerate(levels))
@@ -65,19 +66,30 @@ Value Lowering::levelOf(const LinearLayout &held, int64_t reg, Value t, Value s,
 
 void Lowering::segsum(tile::SegSumOp op) {
   LinearLayout held = layout(op);
-  SharedTile table = sumsToMiddles(op.getGate(), op.getPre());
-  shared.beforeRead(table);
   Type type = elementOf(op);
+  auto isBefore = [&](int64_t r) { // t before s in all threads
+    Coordinates at = held.apply(r, 0, 0);
+    return (at[0] | threadBits(held, 0)) < (at[1] & ~threadBits(held, 1));
+  };
+  WarpAccesses reads;
+  for (int64_t r = 0; r < held.numRegisters(); ++r)
+    for (int64_t axis : {0, 1})
+      if (!isBefore(r))
+        reads.addRegister(held, r, Emitter::bytes(type), /*once=*/false, [&](const Coordinates &at) {
+          return Coordinates{int32_t(llvm::Log2_32((at[0] ^ at[1]) | 1)), at[axis]};
+        });
+  SharedTile table = sumsToMiddles(op.getGate(), op.getPre(), reads);
+  shared.beforeRead(table);
   int64_t size = table.elementBytes();
   Value invisible = e.real(type, -std::numeric_limits<double>::infinity());
   Value diagonal = op.getPre() || op.getStrict() ? invisible : e.real(type, 0.0);
   Registers list;
   for (int64_t r = 0; r < held.numRegisters(); ++r) {
-    Coordinates at = held.apply(r, 0, 0);
-    if ((at[0] | threadBits(held, 0)) < (at[1] & ~threadBits(held, 1))) { // before s in all threads
+    if (isBefore(r)) {
       list.push_back(invisible);
       continue;
     }
+    Coordinates at = held.apply(r, 0, 0);
     Value t = coordinate(held, r, 0), s = coordinate(held, r, 1), level = levelOf(held, r, t, s, table.rowStride * size);
     auto toMiddle = [&](Value x) {
       Value offset = arith::AddIOp::create(e.b, e.loc, level, arith::MulIOp::create(e.b, e.loc, x, i32(size)));
@@ -148,7 +160,7 @@ void Lowering::segsumGrad(tile::SegSumGradOp op) {
   Type type = elementOf(op);
   SmallVector<TokenBit> bits = tokenBits(held);
   int64_t numBits = bits.size(), size = Emitter::bytes(type);
-  SharedTile sums = sumsOfPairs(stage(registers(op.getValue()), layout(op.getValue()), type));
+  SharedTile sums = sumsOfPairs(stagePadded(registers(op.getValue()), layout(op.getValue()), type, /*padding=*/16));
   shared.beforeRead(sums);
   int64_t parts = sums.shape[0], runBits = 0;
   while ((int64_t(1) << (numBits - runBits)) > parts - runBits)

@@ -20,6 +20,11 @@ int64_t SharedTile::bytes() const {
   return rows * rowStride * elementBytes();
 }
 
+int64_t SharedTile::alignment() const {
+  int64_t rowBytes = shape.size() > 1 ? rowStride * elementBytes() : kWidestAccess;
+  return std::min<int64_t>(kWidestAccess, rowBytes & -rowBytes);
+}
+
 SharedTile Shared::allocate(ArrayRef<int64_t> shape, Type element, int64_t padding) {
   SharedTile tile;
   tile.number = spans.size();

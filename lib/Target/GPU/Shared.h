@@ -9,6 +9,7 @@
 #ifndef FLA_LIB_TARGET_GPU_SHARED_H
 #define FLA_LIB_TARGET_GPU_SHARED_H
 
+#include "Banks.h"
 #include "Target.h"
 
 namespace fla::gpu {
@@ -24,6 +25,8 @@ struct SharedTile {
   /// Elements between neighbours along an axis.
   int64_t stride(int64_t axis) const;
   int64_t bytes() const;
+  /// Bytes that an access may have: rows begin at multiples of them.
+  int64_t alignment() const;
 };
 
 class Shared {
