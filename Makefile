@@ -56,7 +56,8 @@ test-long: build ## everything, at most two hours
 	@ninja -C $(BUILD) --quiet check-unit
 	@$(BUILD)/unittests/GPU/DefinitionsTest --all --jobs=$(JOBS)
 	@$(BUILD)/bin/fla-check lib/Models/*.mlir
-	@$(PYTEST) $(TEST_FOLDERS)
+	@$(PYTHON) scripts/gpu_resources.py $(BUILD)/bin/fla-translate --check --jobs=$(JOBS)
+	@$(PYTEST) -m "long or not long" $(TEST_FOLDERS)
 
 benchmark: setup $(BUILD)/build.ninja ## time two operators against eager PyTorch
 	@ninja -C $(BUILD) -j $(JOBS) --quiet fla _fla

@@ -6,10 +6,12 @@ using namespace mlir;
 using namespace fla;
 
 /// 64 tokens, on a CPU 32 for a forward `alone`, which reads no saved states and is
-/// faster so; 16 where a solve meets vector gates, whose dyadic levels cost more
-/// than the smaller chunk; fewer when a token has several rows that read the
-/// state, or when values of a token are large (an elementwise matrix state).
-static int64_t chunkByClass(chunk::ProgramOp program, bool alone) {
+/// faster so; 16 where dyadic levels of vector gates cost more than the smaller chunk:
+/// a solve has them, and a reverse on a GPU, where each level of a chunk is code of its
+/// own (64 tokens of gla: 14 s in the driver's compiler, and slower than 16: docs/Rationale/cubins.md).
+/// Fewer when a token has several rows that read the state, or when values of a token
+/// are large (an elementwise matrix state).
+static int64_t chunkByClass(chunk::ProgramOp program, bool alone, bool onGPU) {
   int64_t rows = 1;
   bool solves = false, vectorGate = false;
   program.walk([&](chunk::SolveOp solve) {
@@ -23,7 +25,8 @@ static int64_t chunkByClass(chunk::ProgramOp program, bool alone) {
     llvm::TypeSwitch<Operation *>(op).Case<chunk::ScoreOp, chunk::ApplyOp, chunk::ApplyTransposedOp, chunk::SolveOp>(
         [&](auto pair) { vectorGate |= isVector(pair.getGate()); });
   });
-  int64_t most = vectorGate && solves ? 16 : alone ? 32 : 64;
+  bool manyLevels = solves || (onGPU && !alone);
+  int64_t most = vectorGate && manyLevels ? 16 : alone && !onGPU ? 32 : 64;
   return std::max<int64_t>(most / llvm::PowerOf2Ceil(rows), 1);
 }
 
@@ -73,7 +76,7 @@ static int64_t chunkByStates(chunk::ProgramOp program, const TileSizes &sizes, c
 }
 
 int64_t fla::chooseChunk(chunk::ProgramOp program, const TileSizes &sizes, const Budget &budget, bool alone) {
-  int64_t chunk = chunkByClass(program, alone && !budget.isGPU());
+  int64_t chunk = chunkByClass(program, alone, budget.isGPU());
   return budget.isGPU() ? chunkByStates(program, sizes, budget, chunk) : chunkByCache(program, sizes, chunk);
 }
 
