@@ -212,7 +212,7 @@ private:
     if (!module)
       return row(chip, dtype, direction, llvm::toString(module.takeError()));
     if (!solved) {
-      auto drawn = Sequences::draw(definition, chosen, /*seed=*/3);
+      auto drawn = Sequences::draw(definition, chosen, getenv("SEED") ? atoi(getenv("SEED")) : 3);
       if (!drawn)
         return row(chip, dtype, direction, llvm::toString(drawn.takeError()));
       solved.emplace(std::move(*drawn));
@@ -243,6 +243,11 @@ private:
   /// rounding of all inputs changes in the exact results is allowed too.
   Verdict judge(const std::map<std::string, double> &errors, llvm::StringRef dtype, llvm::StringRef direction, const Setting &chosen) {
     double usual = tolerance(dtype, direction == "backward", chosen.kind.correlated);
+    if (getenv("SEED")) {
+      auto moved = solved->sensitivity(unitOf(dtype));
+      for (auto &[name, error] : errors)
+        llvm::errs() << llvm::format("%s %s %s %s: %.1e moved %.1e\n", task.model.c_str(), dtype.str().c_str(), direction.str().c_str(), name.c_str(), error, moved->at(name));
+    }
     Verdict worst = worstOf(errors, [&](const std::string &) { return usual; });
     if (worst.error <= usual)
       return worst;

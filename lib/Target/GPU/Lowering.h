@@ -134,7 +134,7 @@ private:
   void dotByElement(tile::DotOp op);
   Value isVisible(tile::Pairs pairs, int64_t level, Value token, Value past);
   std::optional<bool> atomOrientation(tile::DotOp op);
-  SharedTile operand(Value value, Type element, bool transposed, tile::DotOp masked);
+  SharedTile operand(Value value, Type element, bool transposed, tile::DotOp masked, bool rounded = false);
   struct Operand;
   Operand operandOf(tile::DotOp op, const Atom &atom, bool left, bool swapped);
   SmallVector<Value> fragmentInRegisters(const Operand &x, int64_t onKept, int64_t onSummed);
