@@ -117,7 +117,7 @@ bool Leaves::canMove() {
   return llvm::none_of(leaves, countsTurns) && llvm::none_of(again, countsTurns);
 }
 
-/// What is stored takes at most half of what the kernel reads and writes anyway.
+/// What is stored takes at most three quarters of what the kernel reads and writes anyway.
 bool Leaves::canStore() {
   int64_t sum = 0;
   for (Value value : stored) {
@@ -126,7 +126,7 @@ bool Leaves::canStore() {
       return false;
     sum += elements(value) * bytes(element) * kernel.getBlocks();
   }
-  return 2 * sum <= bytesOfBuffers(kernel);
+  return 4 * sum <= 3 * bytesOfBuffers(kernel);
 }
 
 bool Leaves::find() {

@@ -55,7 +55,7 @@ def FissionLeaves : Pass<"fla-fission-leaves", "::mlir::ModuleOp"> {
     `fla-fission-loops` lets both kernels load what it computes before the loop.
 
     Kernels stay whole of which less than a quarter of the heavy work would leave, or
-    where more would be stored than half of what the kernel reads and writes. So do
+    where more would be stored than three quarters of what the kernel reads and writes. So do
     loops that go forwards: their leaves are few products, for which all states would be stored.
     Example: test/Dialect/Tile/Transforms/fission-leaves.mlir.
   }];
