@@ -11,7 +11,7 @@ import importlib
 __version__ = "0.4.0"
 __distribution__ = "fla-compiler"  # other packages are imported as fla too, see _identity.py
 _PARTS = ("lang", "knobs", "utils", "ops", "modules", "layers", "models")
-__all__ = [*_PARTS, "compilations"]
+__all__ = [*_PARTS, "accelerate", "compilations"]
 
 
 def __getattr__(name: str):
@@ -22,6 +22,9 @@ def __getattr__(name: str):
             module = importlib.import_module(f".{part}", __name__)
             if name in getattr(module, "__all__", ()):
                 return getattr(module, name)
+    if name == "accelerate":
+        from .acceleration import accelerate
+        return accelerate
     raise AttributeError(f"module 'fla' has no attribute {name!r}")
 
 
@@ -33,3 +36,12 @@ def compilations() -> int:
     """Programs that this process compiled, those from the disk cache excluded."""
     from ._native import native
     return native().compilations()
+
+
+def _register_models() -> None:
+    """Lets the auto classes of transformers find fla.models, once somebody loads them."""
+    from .models.registration import install
+    install()
+
+
+_register_models()

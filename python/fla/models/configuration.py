@@ -52,7 +52,7 @@ class FLAConfig(HybridAttention, PretrainedConfig):
     """A configuration made from the table `defaults` of its class."""
 
     keys_to_ignore_at_inference = ["past_key_values"]
-    defaults: dict = {}
+    defaults = {}      # not annotated: an annotation makes a field of newer configurations
 
     def __init_subclass__(cls, **kwargs):
         if "__init__" not in cls.__dict__:

@@ -34,6 +34,7 @@ class FLAPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
     _supports_cache_class = True
+    _is_stateful = True      # a state cannot go back, so generation that drafts tokens is refused
     _skip_keys_device_placement = ["past_key_values", "cache"]
     block: type
 

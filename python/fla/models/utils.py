@@ -240,8 +240,6 @@ class FLAGenerationMixin(GenerationMixin):
     cache (past_key_values, later cache).
     """
 
-    _is_stateful = True     # a state cannot go back, so assisted generation is refused
-
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
         return False
