@@ -53,12 +53,13 @@ def assert_close(prefix: str, ref: torch.Tensor, tri: torch.Tensor, ratio: float
     a larger error is a warning. Raises AssertionError naming both errors.
     """
     largest, relative = get_abs_err(ref, tri), get_err_ratio(ref, tri)
-    message = f"{prefix.strip()}: largest difference {largest:.6f}, relative error {relative:.6f}, expected below {ratio}"
+    name = prefix.strip()
+    message = f"{name}: largest difference {largest:.6f}, relative error {relative:.6f}, expected below {ratio}"
     logger.info(message)
     if largest <= err_atol:
         return
-    for name, x in (("expected", ref), ("result", tri)):
-        assert not torch.isnan(x).any(), f"{prefix.strip()}: NaN in the {name}"
+    for which, x in (("expected", ref), ("result", tri)):
+        assert not torch.isnan(x).any(), f"{name}: NaN in the {which}"
     if not warning:
         assert relative < ratio, message
     elif relative >= ratio:

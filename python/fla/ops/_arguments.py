@@ -10,22 +10,22 @@ import warnings
 
 import torch
 
-__all__ = ["check_layout", "check_packed", "check_chunk", "check_heads", "check_reflections", "refuse_context",
-           "default_scale", "v_first", "sequences"]
+__all__ = ["refuse_head_first", "check_layout", "check_packed", "check_chunk", "check_heads", "check_reflections",
+           "refuse_context", "default_scale", "v_first"]
+
+
+def refuse_head_first(name: str, head_first: bool) -> None:
+    """Raises DeprecationWarning for head_first=True."""
+    if head_first:
+        raise DeprecationWarning(f"{name}: head_first=True is no longer available; expected tensors [B, T, H, D]")
 
 
 def check_layout(name: str, head_first: bool, x: torch.Tensor) -> None:
     """Raises DeprecationWarning for head_first=True; warns of more heads than tokens, which looks like it."""
-    if head_first:
-        raise DeprecationWarning(f"{name}: head_first=True is no longer available; expected tensors [B, T, H, D]")
+    refuse_head_first(name, head_first)
     if x.dim() >= 3 and 1 < x.shape[1] < x.shape[2]:
         warnings.warn(f"{name}: expected tensors [B, T, H, D], got {x.shape[1]} tokens and {x.shape[2]} heads: "
                       "are they [B, H, T, D]?", stacklevel=3)
-
-
-def sequences(x: torch.Tensor, cu_seqlens) -> int:
-    """How many sequences a call has."""
-    return x.shape[0] if cu_seqlens is None else cu_seqlens.shape[0] - 1
 
 
 def check_packed(name: str, x: torch.Tensor, cu_seqlens, *states) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cases import CASES
+from operator_cases import CASES
 from helpers import error, leaf
 
 TOLERANCE = {torch.float64: (1e-9, 1e-8), torch.float32: (2e-5, 1e-4)}

@@ -56,5 +56,6 @@ def attn_decoding_one_step(
         if a == b:
             outputs.append(v.new_zeros(1, 1, q.shape[2], v.shape[-1]))
         else:
-            outputs.append(_attend(q[:, i:i + 1], k[:, a:b], v[:, a:b], None if g is None else g[:, a:b], scale, sink_bias))
+            gates = None if g is None else g[:, a:b]
+            outputs.append(_attend(q[:, i:i + 1], k[:, a:b], v[:, a:b], gates, scale, sink_bias))
     return torch.cat(outputs, 1).to(v.dtype)

@@ -26,7 +26,10 @@ def naive_parallel_attn(
     g: torch.Tensor | None = None,
     sink_bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """softmax(scale Q K^T + decays) V in float32; q [B, T, HQ, K], k [B, T, H, K], v [B, T, H, V], g [B, T, HQ] natural logs."""
+    """softmax(scale Q K^T + decays) V, in float32 (float64 if q is).
+
+    q [B, T, HQ, K], k [B, T, H, K], v [B, T, H, V], natural logs g [B, T, HQ].
+    """
     dtype, group = q.dtype, q.shape[2] // k.shape[2]
     q, k, v = (x.to(torch.promote_types(dtype, torch.float32)).transpose(1, 2) for x in (q, k, v))
     k, v = (x.repeat_interleave(group, 1) for x in (k, v))
@@ -60,7 +63,7 @@ def naive_attn_decoding(
         if a == b:
             outputs.append(v.new_zeros(1, 1, q.shape[2], v.shape[-1]))
             continue
-        queries = q.new_zeros(1, b - a, *q.shape[2:]).index_copy(1, torch.tensor([b - a - 1], device=q.device), q[:, i:i + 1])
+        queries = torch.cat((q.new_zeros(1, b - a - 1, *q.shape[2:]), q[:, i:i + 1]), 1)
         o = naive_parallel_attn(queries, k[:, a:b], v[:, a:b], scale, g=None if g is None else g[:, a:b],
                                 sink_bias=sink_bias)
         outputs.append(o[:, -1:])

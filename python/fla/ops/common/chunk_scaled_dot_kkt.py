@@ -16,7 +16,8 @@ def _of_sequence(k: torch.Tensor, beta: torch.Tensor, g, gk, chunk: int) -> torc
     k, beta = pieces(k), pieces(beta[..., None])
     if gk is not None:
         c = pieces(gk)
-        scores = torch.einsum("bnhik,bnhjk,bnhijk->bnhij", k, k, (c[..., :, None, :] - c[..., None, :, :]).clamp(max=0).exp())
+        decay = (c[..., :, None, :] - c[..., None, :, :]).clamp(max=0).exp()
+        scores = torch.einsum("bnhik,bnhjk,bnhijk->bnhij", k, k, decay)
     else:
         scores = k @ k.transpose(-1, -2)
     if g is not None:

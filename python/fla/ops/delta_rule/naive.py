@@ -58,7 +58,7 @@ def delta_attention(q: torch.Tensor, k: torch.Tensor, beta: torch.Tensor, scale:
 
 
 def naive_delta_rule_parallel(q, k, v, beta, BM: int = 128, BN: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    """(o [B, H, T, V], A [B, H, T, T]) in plain PyTorch, q, k, v [B, H, T, D], beta [B, H, T]; blocks change nothing."""
+    """(o [B, H, T, V], A [B, H, T, T]) of q, k, v [B, H, T, D] and beta [B, H, T]; the blocks BM, BN change nothing."""
     A = delta_attention(*(x.transpose(1, 2) for x in (q, k, beta)), q.shape[-1] ** -0.5)
     return (A @ (beta[..., None] * v).to(A.dtype)).to(q.dtype), A
 

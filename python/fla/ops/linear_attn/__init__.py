@@ -1,4 +1,4 @@
-"""Linear attention: S_t = S_{t-1} + k_t v_t^T, o_t = scale S_t^T q_t; normalised, divided by scale q_t.(k_1 + .. + k_t).
+"""Linear attention: S_t = S_{t-1} + k_t v_t^T, o_t = scale S_t^T q_t, divided by scale q_t.(k_1 + .. + k_t) or not.
 
 A. Katharopoulos et al., arXiv:2006.16236. Feature maps are the caller's.
 """

@@ -30,7 +30,8 @@ def fused_recurrent_rwkv4(
     """
     batch, _, width = k.shape
     if tuple(state.shape) != (batch, 3, 1, width):
-        raise ValueError(f"fused_recurrent_rwkv4: state: expected shape {[batch, 3, 1, width]}, got {list(state.shape)}")
-    o, final = RWKV4(-w.to(torch.promote_types(w.dtype, torch.float32)).exp(), u, k, v, initial_state=tuple(state.unbind(1)), output_final_state=True,
-                     form="recurrent")
+        raise ValueError(f"fused_recurrent_rwkv4: state: expected shape {[batch, 3, 1, width]}, "
+                         f"got {list(state.shape)}")
+    decay = -w.to(torch.promote_types(w.dtype, torch.float32)).exp()
+    o, final = RWKV4(decay, u, k, v, initial_state=tuple(state.unbind(1)), output_final_state=True, form="recurrent")
     return o.squeeze(2), torch.stack(final, 1)

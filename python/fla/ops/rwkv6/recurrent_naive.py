@@ -1,4 +1,7 @@
-"""RWKV-6 in plain PyTorch, as the paper writes it; head first: q, k, v, w [B, H, T, D], u [H, K]. w is a natural log."""
+"""RWKV-6 in plain PyTorch, as the paper writes it; head first: q, k, v, w [B, H, T, D], u [H, K].
+
+w is a natural log.
+"""
 
 from __future__ import annotations
 

@@ -29,6 +29,9 @@ class _KeyUpdate(torch.autograd.Function):
         return (grad * (1 + (a32 - 1) * ka32)).to(k.dtype), (shared * ka32).to(a.dtype), d_ka.to(ka.dtype)
 
 
-def fused_k_rwkv7(k: torch.Tensor, a: torch.Tensor, ka: torch.Tensor, cu_seqlens=None, cu_seqlens_cpu=None) -> torch.Tensor:
-    """k (1 + (a - 1) ka), in float32 inside; the tokens are independent, so that cu_seqlens is not needed."""
+def fused_k_rwkv7(k: torch.Tensor, a: torch.Tensor, ka: torch.Tensor, cu_seqlens=None, cu_seqlens_cpu=None):
+    """k (1 + (a - 1) ka), in float32 inside: k, a [B, T, D], ka [D] or [1, 1, D].
+
+    The tokens are independent, so that neither kind of cu_seqlens is needed.
+    """
     return _KeyUpdate.apply(k, a, ka)

@@ -46,7 +46,7 @@ def parallel_simple_gla(
     check_layout(name, head_first, q)
     check_packed(name, q, cu_seqlens)
     if output_attentions and cu_seqlens is not None:
-        raise ValueError(f"{name}: output_attentions=True: expected no cu_seqlens with it, got {tuple(cu_seqlens.shape)}")
+        raise ValueError(f"{name}: output_attentions=True: expected no cu_seqlens with it, got {list(cu_seqlens.shape)}")
     scale = default_scale(scale, k)
     o, _ = chunk_simple_gla(q, k, v, g, scale=scale, cu_seqlens=cu_seqlens)
     return o, _attention(q, k, g, scale) if output_attentions else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .._arguments import check_chunk, check_layout, check_packed
+from .._arguments import check_chunk, check_packed, refuse_head_first
 
 __all__ = ["chunk_local_cumsum", "chunk_local_cumsum_scalar", "chunk_local_cumsum_vector", "chunk_global_cumsum",
            "chunk_global_cumsum_scalar", "chunk_global_cumsum_vector"]
@@ -33,7 +33,7 @@ def _by_sequence(x: torch.Tensor, cu_seqlens, sums) -> torch.Tensor:
 
 def _cumsum(name: str, x: torch.Tensor, scale, cu_seqlens, head_first: bool, output_dtype, sums, dims) -> torch.Tensor:
     """Sums in float32 (float64 if x is)."""
-    check_layout(name, head_first, x[:, :1])
+    refuse_head_first(name, head_first)
     if x.dim() not in dims:
         raise ValueError(f"{name}: expected shape {' or '.join({3: '[B, T, H]', 4: '[B, T, H, D]'}[d] for d in dims)}, "
                          f"got {list(x.shape)}")

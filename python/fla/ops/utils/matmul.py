@@ -13,7 +13,7 @@ _ACTIVATIONS = {"": lambda x: x, "leaky_relu": lambda x: F.leaky_relu(x, 0.01), 
 
 def _check(name: str, a: torch.Tensor, b: torch.Tensor) -> None:
     if a.dim() not in (2, 3) or b.dim() != 2 or a.shape[-1] != b.shape[0]:
-        raise ValueError(f"{name}: expected a [M, K] or [B, M, K] and b [K, N], got {list(a.shape)} and {list(b.shape)}")
+        raise ValueError(f"{name}: expected a [M, K] or [B, M, K] and b [K, N], got {list(a.shape)}, {list(b.shape)}")
 
 
 def matmul(a: torch.Tensor, b: torch.Tensor, activation: str = "") -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .._arguments import check_layout, check_packed
+from .._arguments import check_packed, refuse_head_first
 
 __all__ = ["mean_pooling"]
 
@@ -30,7 +30,7 @@ def mean_pooling(
     Chunks of packed sequences begin with them, and are all in a row. Raises ValueError
     for a batch with cu_seqlens, DeprecationWarning for head_first=True.
     """
-    check_layout("mean_pooling", head_first, x)
+    refuse_head_first("mean_pooling", head_first)
     check_packed("mean_pooling", x, cu_seqlens)
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     if cu_seqlens is None:
