@@ -12,12 +12,12 @@ import importlib.util
 import inspect
 import logging
 import platform
+import re
 import warnings
 import weakref
 from enum import Enum
 
 import torch
-from packaging import version as _version
 
 from . import knobs
 
@@ -27,6 +27,11 @@ __all__ = ["assert_close", "get_abs_err", "get_err_ratio", "tensor_cache", "inpu
            "require_version", "deprecate_kwarg", "Action", "Backend", "check_shared_mem", "get_all_max_shared_mem",
            "get_multiprocessor_count", "get_device_capability", "get_device_smem_optin", "get_available_device",
            "check_pytorch_version", "custom_device_ctx", "find_spec_cached"]
+
+
+def _numbers(version: str) -> list[int]:
+    """The leading numbers of a version: 2.13.0+cpu gives [2, 13, 0]."""
+    return [int(x) for x in re.match(r"\d+(\.\d+)*", version).group().split(".")]
 
 
 # Comparisons.
@@ -183,7 +188,7 @@ def deprecate_kwarg(old_name: str, version: str, new_name: str | None = None,
     warn, or raise ValueError with `raise_if_both_names`.
     """
     from . import __version__
-    passed = _version.parse(__version__) >= _version.parse(version)
+    passed = _numbers(__version__) >= _numbers(version)
     when = f"since version {version}" if passed else f"and goes with version {version}"
 
     def action(both: bool) -> Action:
@@ -285,7 +290,7 @@ def get_multiprocessor_count(tensor_idx: int = 0) -> int:
 @functools.lru_cache(maxsize=None)
 def check_pytorch_version(version_s: str = "2.4") -> bool:
     """Whether PyTorch is at least of this version."""
-    return _version.parse(torch.__version__) >= _version.parse(version_s)
+    return _numbers(torch.__version__) >= _numbers(version_s)
 
 
 @functools.lru_cache(maxsize=None)
