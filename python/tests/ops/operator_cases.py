@@ -377,12 +377,12 @@ CASES = {
                               head_first(rebased.naive.naive_parallel_rebased, "q", "k", "v", use_norm=False), qkv,
                               packed=False),
     "attn": Case({"parallel": without_states(ops.parallel_attn)},
-                 lambda x, s, c: (attn.naive.naive_parallel_attn(**x), ()), attention_inputs),
+                 lambda x, s, c: (attn.naive.naive_parallel_attn(**x)[0], ()), attention_inputs),
     "attn with decays": Case({"parallel": without_states(ops.parallel_attn)},
-                             lambda x, s, c: (attn.naive.naive_parallel_attn(**x), ()),
+                             lambda x, s, c: (attn.naive.naive_parallel_attn(**x)[0], ()),
                              lambda r, B, T: {**attention_inputs(r, B, T), "g": gate(r, B, T, 2 * H)}),
     "attn in a window with sinks": Case({"parallel": lambda x, s, c: without_states(
         lambda **k: ops.parallel_attn(**k, window_size=9))(x, s, c)},
-        lambda x, s, c: (attn.naive.naive_parallel_attn(**x, window_size=9), ()),
+        lambda x, s, c: (attn.naive.naive_parallel_attn(**x, window_size=9)[0], ()),
         lambda r, B, T: {**attention_inputs(r, B, T), "sink_bias": randn(r, 2 * H)}),
 }

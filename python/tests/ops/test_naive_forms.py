@@ -5,7 +5,8 @@ import torch
 from helpers import assert_close
 from operator_cases import CASES, H, K, V, randn
 
-from fla.ops import based, comba, delta_rule, gated_delta_rule, gdn2, generalized_delta_rule, hgrn, kda, linear_attn, rwkv6, simple_gla
+from fla.ops import (attn, based, comba, delta_rule, gated_delta_rule, gdn2, generalized_delta_rule, hgrn, kda,
+                     linear_attn, rwkv6, simple_gla)
 
 T = 37  # ragged for chunks of 16
 
@@ -105,3 +106,14 @@ def test_based():
     x, _ = draw("based")
     given = moved(x, "q", "k", "v")
     check([based.naive.naive_chunk_based(*given, chunk_size=16)], [based.naive.naive_parallel_based(*given)])
+
+
+def test_the_largest_scores_of_attention():
+    r = torch.Generator().manual_seed(0)
+    q, k, v, sink = randn(r, 1, 5, 2 * H, K), randn(r, 1, 5, H, K), randn(r, 1, 5, H, V), randn(r, 2 * H)
+    scores = torch.einsum("bthk,bshk->bths", q, k.repeat_interleave(2, 2)) * K ** -0.5
+    hidden = torch.ones(5, 5, dtype=torch.bool).triu(1)[:, None]
+    want = scores.masked_fill(hidden, float("-inf")).amax(-1)
+    check([attn.naive_parallel_attn(q, k, v)[1]], [want])
+    check([attn.naive_parallel_attn(q, k, v, sink_bias=sink)[1]], [torch.maximum(want, sink)])
+    check([attn.naive_parallel_attn(q, k, v, causal=False)[1]], [scores.amax(-1)])

@@ -328,3 +328,17 @@ def test_half_precision(name, dtype, tolerance):
     assert error(o, want) <= tolerance and all(error(a, b) <= tolerance for a, b in zip(finals, want_finals))
     for a, b in zip(grads([o], list(given.values())), grads([want], list(exact.values()))):
         assert a.dtype == dtype and error(a, b) <= tolerance
+
+
+def test_operators_are_nodes_of_one_graph():
+    """torch.compile(fullgraph=True) of several operators gives the same results and gradients."""
+    r = rng(20)
+    q, k, v, g = (leaf(t.float()) for t in (randn(r, 1, 40, H, K), unit(r, 1, 40, H, K), randn(r, 1, 40, H, K), gate(r, 1, 40, H, K)))
+
+    def model(q, k, v, g):
+        o, S = ops.chunk_gla(q, k, v, g, output_final_state=True)
+        o, _ = ops.chunk_gated_delta_rule(o, k, v, g[..., 0], q[..., 0].sigmoid(), use_qk_l2norm_in_kernel=True)
+        o, _ = ops.fused_recurrent_simple_gla(o, k, v, g[..., 0], initial_state=S, reverse=True)
+        return [ops.chunk_retention(o, k, v)[0]]
+
+    same(torch.compile(model, fullgraph=True, backend="aot_eager")(q, k, v, g), model(q, k, v, g), [q, k, v, g], 1e-6, 1e-6)

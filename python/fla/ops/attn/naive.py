@@ -25,10 +25,11 @@ def naive_parallel_attn(
     *,
     g: torch.Tensor | None = None,
     sink_bias: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """softmax(scale Q K^T + decays) V, in float32 (float64 if q is).
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(softmax(scale Q K^T + decays) V, each token's largest score [B, T, HQ]), in float32 (float64 if q is).
 
-    q [B, T, HQ, K], k [B, T, H, K], v [B, T, H, V], natural logs g [B, T, HQ].
+    q [B, T, HQ, K], k [B, T, H, K], v [B, T, H, V], natural logs g [B, T, HQ]; a window counts
+    where causal does.
     """
     dtype, group = q.dtype, q.shape[2] // k.shape[2]
     q, k, v = (x.to(torch.promote_types(dtype, torch.float32)).transpose(1, 2) for x in (q, k, v))
@@ -39,9 +40,11 @@ def naive_parallel_attn(
         scores = scores + c[..., :, None] - c[..., None, :]
     at = torch.arange(q.shape[-2], device=q.device)
     age = at[:, None] - at
-    hidden = (age < 0) & causal
-    hidden = hidden if window_size is None else hidden | (age >= window_size)
-    return (_softmax(scores.masked_fill(hidden, float("-inf")), sink_bias) @ v).transpose(1, 2).to(dtype)
+    hidden = (age < 0) if window_size is None else (age < 0) | (age >= window_size)
+    scores = scores.masked_fill(hidden & causal, float("-inf"))
+    o = (_softmax(scores, sink_bias) @ v).transpose(1, 2).to(dtype)
+    largest = scores.amax(-1).transpose(1, 2)
+    return o, largest if sink_bias is None else torch.maximum(largest, sink_bias.to(largest.dtype))
 
 
 def naive_attn_decoding(
@@ -64,7 +67,7 @@ def naive_attn_decoding(
             outputs.append(v.new_zeros(1, 1, q.shape[2], v.shape[-1]))
             continue
         queries = torch.cat((q.new_zeros(1, b - a - 1, *q.shape[2:]), q[:, i:i + 1]), 1)
-        o = naive_parallel_attn(queries, k[:, a:b], v[:, a:b], scale, g=None if g is None else g[:, a:b],
-                                sink_bias=sink_bias)
+        o, _ = naive_parallel_attn(queries, k[:, a:b], v[:, a:b], scale, g=None if g is None else g[:, a:b],
+                                   sink_bias=sink_bias)
         outputs.append(o[:, -1:])
     return torch.cat(outputs, 1)
