@@ -9,20 +9,32 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from ._blocks import by_blocks
 from ._gates import Gate
 from ._precision import autocast_dtype, wide
 
 __all__ = ["gated", "gated_backward", "gated_linear"]
 
 
-def gated_backward(dz, x, y, gate: Gate):
+def _by_rows(function, tensors: tuple, results: int) -> tuple:
+    """``function`` of tensors of one shape, taken as rows of their last dimension."""
+    shape = tensors[0].shape
+    rows = tuple(t.reshape(-1, shape[-1]) if len(shape) else t.reshape(1, 1) for t in tensors)
+    return tuple(t.reshape(shape) for t in by_blocks(function, rows, results))
+
+
+def gated_backward(dz, x, y, gate: Gate) -> tuple[torch.Tensor, torch.Tensor]:
     """The gradients of x and y, in their dtypes."""
-    d, s = wide(dz), wide(x)
-    return (d * wide(y) * gate.slope(s)).to(x.dtype), (d * gate.value(s)).to(y.dtype)
+
+    def block(x, y, dz):
+        d, s = wide(dz), wide(x)
+        return (d * wide(y) * gate.slope(s)).to(x.dtype), (d * gate.value(s)).to(y.dtype)
+
+    return _by_rows(block, (x, y, dz), 2)
 
 
-def _gated(x, y, gate: Gate) -> torch.Tensor:
-    return gate.value(wide(x)) * wide(y)
+def _gated(x, y, gate: Gate, dtype: torch.dtype) -> torch.Tensor:
+    return _by_rows(lambda x, y: ((gate.value(wide(x)) * wide(y)).to(dtype),), (x, y), 1)[0]
 
 
 class _Gated(torch.autograd.Function):
@@ -30,7 +42,7 @@ class _Gated(torch.autograd.Function):
     def forward(ctx, x, y, gate):
         ctx.save_for_backward(x, y)
         ctx.gate = gate
-        return _gated(x, y, gate).to(x.dtype)
+        return _gated(x, y, gate, x.dtype)
 
     @staticmethod
     def backward(ctx, dz):
@@ -42,13 +54,13 @@ class _GatedLinear(torch.autograd.Function):
     def forward(ctx, x, y, weight, bias, gate):
         ctx.save_for_backward(x, y, weight, bias)
         ctx.gate = gate
-        return F.linear(_gated(x, y, gate).to(weight.dtype), weight, bias)
+        return F.linear(_gated(x, y, gate, weight.dtype), weight, bias)
 
     @staticmethod
     def backward(ctx, dout):
         x, y, weight, bias = ctx.saved_tensors
         rows = dout.reshape(-1, dout.shape[-1])
-        z = _gated(x, y, ctx.gate).to(weight.dtype)
+        z = _gated(x, y, ctx.gate, weight.dtype)
         dweight = rows.t() @ z.reshape(-1, z.shape[-1])
         dbias = None if bias is None else rows.sum(0)
         return *gated_backward(dout @ weight, x, y, ctx.gate), dweight, dbias, None

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from ._blocks import by_blocks
 from ._gates import gate_named
 from ._precision import autocast_dtype, wide
 
@@ -90,18 +91,33 @@ def _like(gradient: torch.Tensor | None, parameter: torch.Tensor | None) -> torc
     return None if gradient is None else gradient.to(parameter.dtype)
 
 
+def _rows(x, weight, bias, gate, dtype: torch.dtype, kind: Kind) -> torch.Tensor:
+    """The normalised rows in ``dtype``."""
+    return by_blocks(lambda x, gate: (_forward(x, weight, bias, gate, kind).to(dtype),), (x, gate), 1)[0]
+
+
+def _gradients(dy, x, weight, bias, gate, kind: Kind) -> tuple:
+    """The gradients of x, weight, bias and gate, in their dtypes."""
+
+    def block(x, dy, gate):
+        dx, dweight, dbias, dgate = _backward(dy, x, weight, bias, gate, kind)
+        return _like(dx, x), _like(dgate, gate), dweight, dbias
+
+    dx, dgate, dweight, dbias = by_blocks(block, (x, dy, gate), 2)
+    return dx, _like(dweight, weight), _like(dbias, bias), dgate
+
+
 class _Normalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, gate, dtype, kind):
         ctx.save_for_backward(x, weight, bias, gate)
         ctx.kind = kind
-        return _forward(x, weight, bias, gate, kind).to(dtype)
+        return _rows(x, weight, bias, gate, dtype, kind)
 
     @staticmethod
     def backward(ctx, dy):
         x, weight, bias, gate = ctx.saved_tensors
-        dx, dweight, dbias, dgate = _backward(dy, x, weight, bias, gate, ctx.kind)
-        return _like(dx, x), _like(dweight, weight), _like(dbias, bias), _like(dgate, gate), None, None
+        return *_gradients(dy, x, weight, bias, gate, ctx.kind), None, None
 
 
 class _NormaliseLinear(torch.autograd.Function):
@@ -111,17 +127,15 @@ class _NormaliseLinear(torch.autograd.Function):
     def forward(ctx, x, weight, bias, gate, linear_weight, linear_bias, kind):
         ctx.save_for_backward(x, weight, bias, gate, linear_weight, linear_bias)
         ctx.kind = kind
-        return F.linear(_forward(x, weight, bias, gate, kind).to(linear_weight.dtype), linear_weight, linear_bias)
+        return F.linear(_rows(x, weight, bias, gate, linear_weight.dtype, kind), linear_weight, linear_bias)
 
     @staticmethod
     def backward(ctx, dout):
         x, weight, bias, gate, linear_weight, linear_bias = ctx.saved_tensors
-        y = _forward(x, weight, bias, gate, ctx.kind).to(linear_weight.dtype)
+        y = _rows(x, weight, bias, gate, linear_weight.dtype, ctx.kind)
         dlinear_weight = dout.t() @ y
         dlinear_bias = None if linear_bias is None else dout.sum(0)
-        dx, dweight, dbias, dgate = _backward(dout @ linear_weight, x, weight, bias, gate, ctx.kind)
-        return (_like(dx, x), _like(dweight, weight), _like(dbias, bias), _like(dgate, gate),
-                dlinear_weight, dlinear_bias, None)
+        return *_gradients(dout @ linear_weight, x, weight, bias, gate, ctx.kind), dlinear_weight, dlinear_bias, None
 
 
 def _check(x, weight, bias, gate, kind: Kind) -> None:

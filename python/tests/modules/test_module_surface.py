@@ -223,6 +223,7 @@ def test_compiles_without_a_graph_break(name):
             torch.testing.assert_close(a, b)
 
 
+@pytest.mark.long  # it calls a C++ compiler
 def test_the_default_compiler_takes_a_norm_and_a_convolution():
     norm, conv = RMSNorm(16), ShortConvolution(16, 4)
     torch._dynamo.reset()
