@@ -67,6 +67,15 @@ def test_kda_normalises_and_makes_gates_and_rates_of_logits(op, lower_bound, wit
         assert (g >= lower_bound).all() and (g <= 0).all()
 
 
+def test_the_gate_as_checkpoints_of_2025_call_it():
+    r = rng(21)
+    g, A_log, bias = randn(r, 1, T, H, K), randn(r, H), randn(r, H * K)
+    want = kda.gate.fused_kda_gate(g, A_log, bias)
+    assert torch.equal(kda.gate.fused_kda_gate(g.flatten(2), A_log.view(1, 1, H, 1), K, g_bias=bias), want)
+    with pytest.raises(ValueError, match="expected A_log, or lower_bound"):
+        kda.gate.fused_kda_gate(g)
+
+
 def test_gdn2_and_precond_kda_make_gates_of_logits():
     r = rng(2)
     g, A_log, dt_bias = randn(r, 1, T, H, K), randn(r, H), randn(r, H * K)

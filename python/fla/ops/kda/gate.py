@@ -41,15 +41,21 @@ def naive_kda_lowerbound_gate(
 def fused_kda_gate(
     g: torch.Tensor,
     A_log: torch.Tensor | None = None,
-    dt_bias: torch.Tensor | None = None,
+    dt_bias: torch.Tensor | int | None = None,
     lower_bound: float | None = None,
     output_dtype: torch.dtype = torch.float32,
+    *,
+    g_bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The natural-log gate of logits g [..., H, K]: unbounded, or with lower_bound between it and 0.
 
     A_log has H elements, dt_bias H K of them. In chunk_kda(use_gate_in_kernel=True) the
-    gate is part of the kernels instead. Raises ValueError without A_log and lower_bound.
+    gate is part of the kernels instead. Checkpoints of 2025 call it with g [..., H K], K
+    in place of dt_bias and the bias as g_bias. Raises ValueError without A_log and
+    lower_bound.
     """
+    if isinstance(dt_bias, int):
+        g, dt_bias = g.unflatten(-1, (-1, dt_bias)), g_bias
     if lower_bound is not None:
         return naive_kda_lowerbound_gate(g, A_log, dt_bias, lower_bound, output_dtype)
     if A_log is None:
