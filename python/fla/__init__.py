@@ -40,7 +40,7 @@ def compilations() -> int:
 
 def _register_models() -> None:
     """Lets the auto classes of transformers find fla.models, once somebody loads them."""
-    from .models.registration import install
+    from ._registration import install
     install()
 
 

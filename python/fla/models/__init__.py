@@ -1,12 +1,18 @@
 """Language models on transformers: a configuration, a decoder and a causal model of each kind.
 
-A model is loaded when one of its names is first used. `import fla` registers all
-of them with the auto classes of transformers once those are loaded.
+Importing this package registers all of them with the auto classes of
+transformers; `import fla` does so once those are loaded.
 """
 
 from __future__ import annotations
 
 import importlib
+
+try:
+    import transformers  # noqa: F401
+except ImportError as error:
+    raise ImportError("fla.models needs transformers: pip install transformers. fla.ops, fla.modules and fla.layers "
+                      "do without it") from error
 
 # Each module, which is also the model's type, and the stem of its names.
 MODELS = {
@@ -33,19 +39,12 @@ MODELS = {
     "samba": "Samba",
     "transformer": "Transformer",
 }
-_MODULE = {f"{stem}{kind}": module for module, stem in MODELS.items() for kind in ("Config", "Model", "ForCausalLM")}
-_SUBMODULES = {*MODELS, "blocks", "compat", "configuration", "decoder", "hybrid", "registration", "utils"}
 
-__all__ = sorted(_MODULE)
+for _module in MODELS:
+    _names = importlib.import_module(f"fla.models.{_module}")
+    globals().update({_name: getattr(_names, _name) for _name in _names.__all__})
+__all__ = sorted(f"{_stem}{_kind}" for _stem in MODELS.values() for _kind in ("Config", "Model", "ForCausalLM"))
 
 
 def __getattr__(name: str):
-    if name in _MODULE:
-        return getattr(importlib.import_module(f".{_MODULE[name]}", __name__), name)
-    if name in _SUBMODULES:
-        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"fla.models has no {name!r}; it has the models {', '.join(MODELS.values())}")
-
-
-def __dir__():
-    return sorted([*globals(), *_MODULE, *_SUBMODULES])

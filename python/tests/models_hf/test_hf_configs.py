@@ -107,6 +107,7 @@ def test_importing_fla_imports_neither_torch_nor_transformers():
     # Generation loads the auto classes while it is half loaded itself.
     "import fla; from transformers.generation import GenerationMixin; from transformers import AutoConfig",
     "from transformers import AutoConfig; import fla",
+    "from fla.models.utils import Cache; from transformers import AutoConfig",
 ])
 def test_the_auto_classes_know_the_models(order):
     """gla is ours alone; mamba is also in transformers, and becomes ours."""

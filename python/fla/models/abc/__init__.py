@@ -1,8 +1,8 @@
 """ABC models."""
 
+from fla._registration import register
 from fla.models.abc.configuration_abc import ABCConfig
 from fla.models.abc.modeling_abc import ABCForCausalLM, ABCModel
-from fla.models.registration import register
 
 register(ABCConfig, ABCModel, ABCForCausalLM)
 

@@ -1,8 +1,8 @@
 """Comba models."""
 
+from fla._registration import register
 from fla.models.comba.configuration_comba import CombaConfig
 from fla.models.comba.modeling_comba import CombaForCausalLM, CombaModel
-from fla.models.registration import register
 
 register(CombaConfig, CombaModel, CombaForCausalLM)
 

@@ -1,8 +1,8 @@
 """DeltaNet models."""
 
+from fla._registration import register
 from fla.models.delta_net.configuration_delta_net import DeltaNetConfig
 from fla.models.delta_net.modeling_delta_net import DeltaNetForCausalLM, DeltaNetModel
-from fla.models.registration import register
 
 register(DeltaNetConfig, DeltaNetModel, DeltaNetForCausalLM)
 

@@ -1,8 +1,8 @@
 """Gated DeltaNet models."""
 
+from fla._registration import register
 from fla.models.gated_deltanet.configuration_gated_deltanet import GatedDeltaNetConfig
 from fla.models.gated_deltanet.modeling_gated_deltanet import GatedDeltaNetForCausalLM, GatedDeltaNetModel
-from fla.models.registration import register
 
 register(GatedDeltaNetConfig, GatedDeltaNetModel, GatedDeltaNetForCausalLM)
 

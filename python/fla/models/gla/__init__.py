@@ -1,8 +1,8 @@
 """GLA models."""
 
+from fla._registration import register
 from fla.models.gla.configuration_gla import GLAConfig
 from fla.models.gla.modeling_gla import GLAForCausalLM, GLAModel
-from fla.models.registration import register
 
 register(GLAConfig, GLAModel, GLAForCausalLM)
 

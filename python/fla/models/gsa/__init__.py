@@ -1,8 +1,8 @@
 """Gated slot attention models."""
 
+from fla._registration import register
 from fla.models.gsa.configuration_gsa import GSAConfig
 from fla.models.gsa.modeling_gsa import GSAForCausalLM, GSAModel
-from fla.models.registration import register
 
 register(GSAConfig, GSAModel, GSAForCausalLM)
 

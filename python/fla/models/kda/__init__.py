@@ -1,8 +1,8 @@
 """Kimi delta attention models."""
 
+from fla._registration import register
 from fla.models.kda.configuration_kda import KDAConfig
 from fla.models.kda.modeling_kda import KDAForCausalLM, KDAModel
-from fla.models.registration import register
 
 register(KDAConfig, KDAModel, KDAForCausalLM)
 

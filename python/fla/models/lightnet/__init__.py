@@ -1,8 +1,8 @@
 """LightNet models."""
 
+from fla._registration import register
 from fla.models.lightnet.configuration_lightnet import LightNetConfig
 from fla.models.lightnet.modeling_lightnet import LightNetForCausalLM, LightNetModel
-from fla.models.registration import register
 
 register(LightNetConfig, LightNetModel, LightNetForCausalLM)
 

@@ -1,8 +1,8 @@
 """Linear attention models."""
 
+from fla._registration import register
 from fla.models.linear_attn.configuration_linear_attn import LinearAttentionConfig
 from fla.models.linear_attn.modeling_linear_attn import LinearAttentionForCausalLM, LinearAttentionModel
-from fla.models.registration import register
 
 register(LinearAttentionConfig, LinearAttentionModel, LinearAttentionForCausalLM)
 

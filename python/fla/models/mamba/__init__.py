@@ -1,8 +1,8 @@
 """Mamba models."""
 
+from fla._registration import register
 from fla.models.mamba.configuration_mamba import MambaConfig
 from fla.models.mamba.modeling_mamba import MambaForCausalLM, MambaModel
-from fla.models.registration import register
 
 register(MambaConfig, MambaModel, MambaForCausalLM)
 

@@ -1,8 +1,8 @@
 """MoM models."""
 
+from fla._registration import register
 from fla.models.mom.configuration_mom import MomConfig
 from fla.models.mom.modeling_mom import MomForCausalLM, MomModel
-from fla.models.registration import register
 
 register(MomConfig, MomModel, MomForCausalLM)
 

@@ -1,8 +1,8 @@
 """RetNet models."""
 
+from fla._registration import register
 from fla.models.retnet.configuration_retnet import RetNetConfig
 from fla.models.retnet.modeling_retnet import RetNetForCausalLM, RetNetModel
-from fla.models.registration import register
 
 register(RetNetConfig, RetNetModel, RetNetForCausalLM)
 

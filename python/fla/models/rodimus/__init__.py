@@ -1,8 +1,8 @@
 """Rodimus models."""
 
+from fla._registration import register
 from fla.models.rodimus.configuration_rodimus import RodimusConfig
 from fla.models.rodimus.modeling_rodimus import RodimusForCausalLM, RodimusModel
-from fla.models.registration import register
 
 register(RodimusConfig, RodimusModel, RodimusForCausalLM)
 

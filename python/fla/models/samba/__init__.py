@@ -1,8 +1,8 @@
 """Samba models."""
 
+from fla._registration import register
 from fla.models.samba.configuration_samba import SambaConfig
 from fla.models.samba.modeling_samba import SambaForCausalLM, SambaModel
-from fla.models.registration import register
 
 register(SambaConfig, SambaModel, SambaForCausalLM)
 

@@ -1,8 +1,8 @@
 """A transformer with rotary positions models."""
 
+from fla._registration import register
 from fla.models.transformer.configuration_transformer import TransformerConfig
 from fla.models.transformer.modeling_transformer import TransformerForCausalLM, TransformerModel
-from fla.models.registration import register
 
 register(TransformerConfig, TransformerModel, TransformerForCausalLM)
 

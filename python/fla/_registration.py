@@ -3,7 +3,7 @@
 `import fla` must make AutoModelForCausalLM.from_pretrained know `gla`, and must
 not import transformers itself. So an import hook watches the modules of
 transformers, and once the auto classes are loaded, and no module of it is half
-loaded, the models register themselves.
+loaded, fla.models is imported, which registers its models.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import threading
 import warnings
 
-__all__ = ["install", "register", "register_all"]
+__all__ = ["install", "register"]
 
 _AUTO = "transformers.models.auto.configuration_auto"
 
@@ -28,16 +28,9 @@ def register(config: type, model: type, causal: type) -> None:
     AutoModelForCausalLM.register(config, causal, exist_ok=True)
 
 
-def register_all() -> None:
-    """Imports every model, which registers it."""
-    from fla.models import MODELS
-    for name in MODELS:
-        importlib.import_module(f"fla.models.{name}")
-
-
 def _register_or_warn() -> None:
     try:
-        register_all()
+        importlib.import_module("fla.models")
     except Exception as error:      # an import of transformers must not fail for this
         warnings.warn(f"fla: its models are not registered with transformers: {type(error).__name__}: {error}")
 
