@@ -222,7 +222,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     runner = commands.add_parser("run", help="run what has no result yet")
     runner.add_argument("suite", type=Path, help="a checkout of the suite")
-    runner.add_argument("--minutes", type=float, default=1e6, help="stop after this time")
+    runner.add_argument("--minutes", type=float, default=10_000, help="stop after this time")
     runner.add_argument("--only", help="files with this in their name")
     runner.add_argument("--again", choices=("failed", "all"), help="run these again although they have a result")
     runner.add_argument("--group", type=int, default=40, help="tests a process")
