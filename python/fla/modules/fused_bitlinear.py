@@ -11,12 +11,13 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from ._applies import applies
 from ._norm import Kind, add_residual, normalise
 from ._precision import autocast_dtype, wide
 from .layernorm import RMSNorm
 
-__all__ = ["BitLinear", "FusedBitLinear", "activation_quant", "bit_linear", "layer_norm_linear_quant_fn",
-           "rms_norm_linear_quant", "weight_quant"]
+__all__ = ["BitLinear", "FusedBitLinear", "LayerNormLinearQuantFn", "activation_quant", "bit_linear",
+           "layer_norm_linear_quant_fn", "rms_norm_linear_quant", "weight_quant"]
 
 
 def activation_quant(x: torch.Tensor) -> torch.Tensor:
@@ -65,6 +66,9 @@ def layer_norm_linear_quant_fn(
     bias = None if linear_bias is None else linear_bias.to(dtype)
     out = F.linear(_through(y, activation_quant(y)).to(dtype), weight, bias)
     return (out, stream) if prenorm else out
+
+
+LayerNormLinearQuantFn = applies("LayerNormLinearQuantFn", layer_norm_linear_quant_fn, __name__)
 
 
 def rms_norm_linear_quant(x: torch.Tensor, norm_weight: torch.Tensor, norm_bias: torch.Tensor,

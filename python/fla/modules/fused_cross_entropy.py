@@ -44,9 +44,9 @@ def fused_cross_entropy_forward(
     label_smoothing: float = 0.0,
     logit_scale: float = 1.0,
     lse_square_scale: float = 0.0,
-    logit_softcapping: float = None,
     ignore_index: int = -100,
     process_group=None,
+    logit_softcapping: float = None,
 ):
     """(losses [N], z losses [N], lse [N], number of all classes, this process's first class); see the loss below."""
     _check(logits, target)
@@ -73,11 +73,11 @@ class CrossEntropyLossFunction(torch.autograd.Function):
     """:func:`cross_entropy_loss` as an autograd function: it keeps the logits and one number per row."""
 
     @staticmethod
-    def forward(ctx, logits, target, label_smoothing=0.0, logit_scale=1.0, lse_square_scale=0.0,
-                logit_softcapping=None, ignore_index=-100, inplace_backward=False, process_group=None):
+    def forward(ctx, logits, target, label_smoothing=0.0, logit_scale=1.0, lse_square_scale=0.0, ignore_index=-100,
+                inplace_backward=False, process_group=None, logit_softcapping=None):
         losses, z_losses, lse, classes, start = fused_cross_entropy_forward(
-            logits, target, label_smoothing, logit_scale, lse_square_scale, logit_softcapping, ignore_index,
-            process_group)
+            logits, target, label_smoothing, logit_scale, lse_square_scale, ignore_index, process_group,
+            logit_softcapping)
         ctx.save_for_backward(logits, lse, target)
         ctx.mark_non_differentiable(z_losses)
         ctx.options = Options(ignore_index, label_smoothing, logit_scale, logit_softcapping, lse_square_scale)
@@ -103,10 +103,10 @@ def cross_entropy_loss(
     label_smoothing: float = 0.0,
     logit_scale: float = 1.0,
     lse_square_scale: float = 0.0,
-    logit_softcapping: float = None,
     ignore_index=-100,
     inplace_backward: bool = False,
     process_group=None,
+    logit_softcapping: float = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross entropy row by row.
 
@@ -116,10 +116,10 @@ def cross_entropy_loss(
         label_smoothing: share of the target that all classes have together.
         logit_scale: what logits are multiplied by first.
         lse_square_scale: weight of the squared log-sum-exp in the loss, the z loss.
-        logit_softcapping: c of c * tanh(logits / c) after the scale, or None.
         inplace_backward: whether the gradient overwrites the logits.
         process_group: processes that hold V classes each, in order of their ranks; targets
             then count over the classes of all.
+        logit_softcapping: c of c * tanh(logits / c) after the scale, or None.
 
     Returns:
         losses [N] and z losses [N], float32 (float64 for float64); the latter have no gradient.
@@ -127,7 +127,7 @@ def cross_entropy_loss(
     Raises ValueError for shapes that do not fit.
     """
     return CrossEntropyLossFunction.apply(logits, target, label_smoothing, logit_scale, lse_square_scale,
-                                          logit_softcapping, ignore_index, inplace_backward, process_group)
+                                          ignore_index, inplace_backward, process_group, logit_softcapping)
 
 
 class FusedCrossEntropyLoss(nn.Module):
@@ -144,10 +144,10 @@ class FusedCrossEntropyLoss(nn.Module):
         label_smoothing: float = 0.0,
         logit_scale: float = 1.0,
         lse_square_scale: float = 0.0,
-        logit_softcapping: float = None,
         inplace_backward: bool = False,
         process_group: Any = None,
         return_z_loss: bool = False,
+        logit_softcapping: float = None,
     ):
         super().__init__()
         if reduction not in ("mean", "none", "sum"):
@@ -171,7 +171,7 @@ class FusedCrossEntropyLoss(nn.Module):
     def forward(self, input: torch.Tensor, target: torch.Tensor):
         """input [N, V] and target [N]: the loss, or (loss, z loss)."""
         losses, z_losses = cross_entropy_loss(
-            input, target, self.label_smoothing, self.logit_scale, self.lse_square_scale, self.logit_softcapping,
-            self.ignore_index, self.inplace_backward, self.process_group)
+            input, target, self.label_smoothing, self.logit_scale, self.lse_square_scale, self.ignore_index,
+            self.inplace_backward, self.process_group, self.logit_softcapping)
         loss = self._reduced(losses, target)
         return (loss, self._reduced(z_losses, target)) if self.return_z_loss else loss

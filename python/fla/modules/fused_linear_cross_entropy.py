@@ -52,11 +52,11 @@ def fused_linear_cross_entropy_forward(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     logit_scale: float = 1.0,
-    logit_softcapping: float = None,
     num_chunks: int = 8,
     reduction: str = "mean",
     use_l2warp: bool = False,
     l2_penalty_factor: float = 1e-4,
+    logit_softcapping: float = None,
     accumulate_grad_in_fp32: bool = True,
     needed: tuple[bool, bool, bool] = (True, True, True),
 ):
@@ -118,11 +118,11 @@ def fused_linear_cross_entropy_loss(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     logit_scale: float = 1.0,
-    logit_softcapping: float = None,
     num_chunks: int = 8,
     reduction: str = "mean",
     use_l2warp: bool = False,
     l2_penalty_factor: float = 1e-4,
+    logit_softcapping: float = None,
     accumulate_grad_in_fp32: bool = True,
 ) -> torch.Tensor:
     """Cross entropy of x weight^T + bias.
@@ -133,18 +133,19 @@ def fused_linear_cross_entropy_loss(
         target: [N] classes from 0 to V-1, or ``ignore_index``, whose rows have loss 0.
         weight: [V, H]; bias: [V] or None.
         label_smoothing: share of the target that all classes have together.
-        logit_scale, logit_softcapping: c * tanh(scale * logits / c), None for no cap.
+        logit_scale: what logits are multiplied by first.
         num_chunks: about how many parts the N tokens are taken in, at most.
         reduction: mean, over the targets that are not ignored (0 when there is none), or sum.
         use_l2warp, l2_penalty_factor: adds the gradient of :func:`fla.modules.l2warp.l2_warp`.
+        logit_softcapping: c of c * tanh(logits / c) after the scale, or None.
         accumulate_grad_in_fp32: whether chunks add up the gradients of weight and bias in float32.
 
     Returns:
         The loss, a number in float32 (float64 for float64). Raises ValueError for shapes that do not fit.
     """
     return FusedLinearCrossEntropyFunction.apply(
-        x, target, weight, bias, ignore_index, label_smoothing, logit_scale, logit_softcapping, num_chunks, reduction,
-        use_l2warp, l2_penalty_factor, accumulate_grad_in_fp32)
+        x, target, weight, bias, ignore_index, label_smoothing, logit_scale, num_chunks, reduction, use_l2warp,
+        l2_penalty_factor, logit_softcapping, accumulate_grad_in_fp32)
 
 
 class FusedLinearCrossEntropyLoss(nn.Module):
@@ -155,11 +156,11 @@ class FusedLinearCrossEntropyLoss(nn.Module):
         ignore_index: int = -100,
         label_smoothing: float = 0.0,
         logit_scale: float = 1.0,
-        logit_softcapping: float = None,
         num_chunks: int = 8,
         reduction: str = "mean",
         use_l2warp: bool = False,
         l2_penalty_factor: float = 1e-4,
+        logit_softcapping: float = None,
         accumulate_grad_in_fp32: bool = True,
     ):
         super().__init__()
@@ -180,5 +181,5 @@ class FusedLinearCrossEntropyLoss(nn.Module):
         """x [..., H], target [...], weight [V, H] and bias [V] or None: the loss."""
         return fused_linear_cross_entropy_loss(
             x.reshape(-1, x.shape[-1]), target.reshape(-1), weight, bias, self.ignore_index, self.label_smoothing,
-            self.logit_scale, self.logit_softcapping, self.num_chunks, self.reduction, self.use_l2warp,
-            self.l2_penalty_factor, self.accumulate_grad_in_fp32)
+            self.logit_scale, self.num_chunks, self.reduction, self.use_l2warp, self.l2_penalty_factor,
+            self.logit_softcapping, self.accumulate_grad_in_fp32)

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import torch
 
+from ._applies import applies
 from ._gates import gate_named
 from ._norm import Kind, normalise, normalise_linear
 from ._norm_module import NormModule
 
 __all__ = ["FusedLayerNormGated", "FusedLayerNormGatedLinear", "FusedLayerNormSwishGate",
            "FusedLayerNormSwishGateLinear", "FusedRMSNormGated", "FusedRMSNormGatedLinear", "FusedRMSNormSwishGate",
-           "FusedRMSNormSwishGateLinear", "layer_norm_gated", "layer_norm_swish_gate_linear", "rms_norm_gated",
-           "rms_norm_swish_gate_linear"]
+           "FusedRMSNormSwishGateLinear", "LayerNormGatedFunction", "LayerNormGatedLinearFunction", "layer_norm_gated",
+           "layer_norm_swish_gate_linear", "rms_norm_gated", "rms_norm_swish_gate_linear"]
 
 
 def layer_norm_gated(x: torch.Tensor, g: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor,
@@ -54,6 +55,22 @@ def rms_norm_swish_gate_linear(x, g: torch.Tensor, norm_weight: torch.Tensor, no
     return normalise_linear(x, norm_weight, norm_bias, linear_weight, linear_bias,
                             Kind(eps, False, activation="swish"), gate=g, residual=residual, prenorm=prenorm,
                             residual_in_fp32=residual_in_fp32)
+
+
+def _gated(x, g, weight, bias, activation, residual=None, eps=1e-6, prenorm=False, residual_in_fp32=False,
+           is_rms_norm=False):
+    function = rms_norm_gated if is_rms_norm else layer_norm_gated
+    return function(x, g, weight, bias, activation, residual, prenorm, residual_in_fp32, eps)
+
+
+def _gated_linear(x, g, norm_weight, norm_bias, linear_weight, linear_bias, residual=None, eps=1e-6, prenorm=False,
+                  residual_in_fp32=False, is_rms_norm=False):
+    function = rms_norm_swish_gate_linear if is_rms_norm else layer_norm_swish_gate_linear
+    return function(x, g, norm_weight, norm_bias, linear_weight, linear_bias, residual, prenorm, residual_in_fp32, eps)
+
+
+LayerNormGatedFunction = applies("LayerNormGatedFunction", _gated, __name__)
+LayerNormGatedLinearFunction = applies("LayerNormGatedLinearFunction", _gated_linear, __name__)
 
 
 class _Gated(NormModule):

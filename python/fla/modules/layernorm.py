@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import torch
 
+from ._applies import applies
 from ._lazy import lazy_attributes
 from ._norm import Kind, normalise, normalise_linear
 from ._norm_module import NormModule
 from ._references import group_norm_ref, layer_norm_ref, rms_norm_ref
 
-__all__ = ["GroupNorm", "GroupNormLinear", "GroupNormRef", "LayerNorm", "LayerNormLinear", "NormParallel", "RMSNorm",
-           "RMSNormLinear", "group_norm", "group_norm_linear", "group_norm_ref", "layer_norm", "layer_norm_linear",
-           "layer_norm_ref", "rms_norm", "rms_norm_linear", "rms_norm_ref"]
+__all__ = ["GroupNorm", "GroupNormLinear", "GroupNormRef", "LayerNorm", "LayerNormFunction", "LayerNormLinear",
+           "LayerNormLinearFunction", "NormParallel", "RMSNorm", "RMSNormLinear", "group_norm", "group_norm_linear",
+           "group_norm_ref", "layer_norm", "layer_norm_linear", "layer_norm_ref", "rms_norm", "rms_norm_linear",
+           "rms_norm_ref"]
 
 __getattr__ = lazy_attributes(__name__, {"NormParallel": "_tensor_parallel"})
 
@@ -64,6 +66,10 @@ def rms_norm_linear(x: torch.Tensor, norm_weight: torch.Tensor, norm_bias: torch
     """An RMS norm, then a linear map of weight [O, D] and bias [O] or None."""
     return group_norm_linear(x, norm_weight, norm_bias, linear_weight, linear_bias, residual, eps, prenorm,
                              residual_in_fp32, True)
+
+
+LayerNormFunction = applies("LayerNormFunction", group_norm, __name__)
+LayerNormLinearFunction = applies("LayerNormLinearFunction", group_norm_linear, __name__)
 
 
 class _Groups(NormModule):

@@ -11,9 +11,10 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from ._applies import applies
 from ._norm import Kind, normalise
 
-__all__ = ["LayerNormGated", "RMSNormGated", "layernorm_fn", "rms_norm_ref", "rmsnorm_fn"]
+__all__ = ["LayerNormFn", "LayerNormGated", "RMSNormGated", "layernorm_fn", "rms_norm_ref", "rmsnorm_fn"]
 
 
 def rms_norm_ref(x, weight, bias, z=None, eps=1e-6, group_size=None, norm_before_gate=True, upcast=True):
@@ -48,6 +49,9 @@ def layernorm_fn(x, weight, bias, z=None, eps=1e-6, group_size=None, norm_before
 def rmsnorm_fn(x, weight, bias, z=None, eps=1e-6, group_size=None, norm_before_gate=True):
     """The RMS form; see :func:`layernorm_fn`."""
     return layernorm_fn(x, weight, bias, z, eps, group_size, norm_before_gate, True)
+
+
+LayerNormFn = applies("LayerNormFn", layernorm_fn, __name__)
 
 
 class LayerNormGated(nn.Module):

@@ -40,7 +40,7 @@ def test_cross_entropy(options, rows_at_a_time, monkeypatch):
     monkeypatch.setattr(_cross_entropy, "_BLOCK_ELEMENTS", 21 * rows_at_a_time)
     logits, target = make()
     losses, z = cross_entropy_loss(logits, target, options.get("smoothing", 0.0), options.get("scale", 1.0),
-                                   options.get("square", 0.0), options.get("cap"))
+                                   options.get("square", 0.0), logit_softcapping=options.get("cap"))
     expected, rz = reference(logits, target, **options)
     torch.testing.assert_close(losses, expected)
     torch.testing.assert_close(z, rz)
@@ -102,7 +102,8 @@ def test_linear_cross_entropy(options, reduction, num_chunks):
     _, target = make()
     x, weight, bias = (torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in ((13, 4), (21, 4), (21,)))
     loss = fused_linear_cross_entropy_loss(x, target, weight, bias, -100, options.get("smoothing", 0.0),
-                                           options.get("scale", 1.0), options.get("cap"), num_chunks, reduction)
+                                           options.get("scale", 1.0), num_chunks, reduction,
+                                           logit_softcapping=options.get("cap"))
     rows, _ = reference(F.linear(x, weight, bias), target, **options)
     expected = rows.sum() / ((target != -100).sum() if reduction == "mean" else 1)
     torch.testing.assert_close(loss, expected)

@@ -30,6 +30,8 @@ IMPORTED = {  # what code outside imports, by the module that it names
     "fla.modules.convolution": "ShortConvolution causal_conv1d causal_conv1d_update causal_conv1d_update_cuda fft_conv "
                                "LongConvolution ImplicitLongConvolution causal_conv1d_update_states",
     "fla.modules.conv": "causal_conv1d ShortConvolution",
+    "fla.modules.conv.triton": "causal_conv1d_update_states",
+    "fla.modules.conv.cuda": "fast_causal_conv1d_fn",
     "fla.modules.l2norm": "l2norm l2_norm L2Norm l2norm_fwd l2norm_bwd",
     "fla.modules.l2warp": "l2_warp",
     "fla.modules.activations": "ACT2FN swish swiglu swiglu_linear sigmoid logsigmoid sqrelu fast_gelu_impl powglu",
@@ -156,11 +158,35 @@ def test_positions_of_arguments():
         modules.FusedLayerNormGated: "hidden_size elementwise_affine bias activation eps device dtype",
         RotaryEmbedding: "dim base scale_base interleaved pos_idx_in_fp32 device",
         GatedMLP: "hidden_size hidden_ratio intermediate_size hidden_act fuse_swiglu",
+        FusedCrossEntropyLoss: "ignore_index reduction label_smoothing logit_scale lse_square_scale inplace_backward "
+                               "process_group return_z_loss",
+        FusedLinearCrossEntropyLoss: "ignore_index label_smoothing logit_scale num_chunks reduction use_l2warp "
+                                     "l2_penalty_factor",
     }
     for module, names in expected.items():
         assert list(inspect.signature(module).parameters)[:len(names.split())] == names.split()
     x = torch.randn(1, 3, 4)
     assert len(modules.convolution.causal_conv1d(x, torch.randn(4, 2), None, x, None, True, "silu", "triton", None)) == 2
+
+
+def test_names_of_autograd_functions():
+    """Code that calls X.apply; the order of arguments is the original's."""
+    from fla.modules import convolution, fused_norm_gate, layernorm, layernorm_gated
+    x, g, w = torch.randn(2, 3, 8), torch.randn(2, 3, 8), torch.randn(5, 8)
+    expected = layernorm.rms_norm(x, None, None, g, 1e-3, True)
+    for got, ref in zip(layernorm.LayerNormFunction.apply(x, None, None, g, 1e-3, True, False, True), expected):
+        assert torch.equal(got, ref)
+    got = layernorm.LayerNormLinearFunction.apply(x, None, None, w, None, None, 1e-3, False, False, True, 2)
+    assert torch.equal(got, layernorm.group_norm_linear(x, None, None, w, None, eps=1e-3, is_rms_norm=True, num_groups=2))
+    got = fused_norm_gate.LayerNormGatedFunction.apply(x, g, None, None, "sigmoid", None, 1e-3, False, False, True)
+    assert torch.equal(got, fused_norm_gate.rms_norm_gated(x, g, None, None, "sigmoid", eps=1e-3))
+    got = fused_norm_gate.LayerNormGatedLinearFunction.apply(x, g, None, None, w, None, None, 1e-3)
+    assert torch.equal(got, fused_norm_gate.layer_norm_swish_gate_linear(x, g, None, None, w, None, eps=1e-3))
+    got = layernorm_gated.LayerNormFn.apply(x, torch.ones(8), None, g, 1e-3, None, True, True)
+    assert torch.equal(got, layernorm_gated.rmsnorm_fn(x, torch.ones(8), None, g, 1e-3))
+    y, state = convolution.CausalConv1dFunction.apply(x, torch.ones(8, 2), None, None, None, True, "silu", None)
+    assert torch.equal(y, torch.nn.functional.silu(x + torch.nn.functional.pad(x, (0, 0, 1, 0))[:, :-1]))
+    assert torch.equal(state, x[:, 1:].mT)
 
 
 torch.manual_seed(0)
