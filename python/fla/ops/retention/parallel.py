@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from .._arguments import check_layout
-from ..simple_gla.parallel import parallel_simple_gla
+from .._arguments import check_layout, default_scale
+from ..simple_gla.parallel import check_scores, decayed_scores
+from .chunk import chunk_retention
 from .decay import retention_decay
 
 __all__ = ["parallel_retention"]
@@ -26,6 +27,9 @@ def parallel_retention(
     the scores [B, H, T, T] in float32, else None). Raises ValueError for
     output_attentions with cu_seqlens, DeprecationWarning for head_first=True.
     """
-    check_layout("parallel_retention", head_first, q)
-    gates = retention_decay(q).expand(*q.shape[:3]).contiguous()
-    return parallel_simple_gla(q, k, v, gates, scale, output_attentions, cu_seqlens)
+    name = "parallel_retention"
+    check_layout(name, head_first, q)
+    check_scores(name, output_attentions, cu_seqlens)
+    o, _ = chunk_retention(q, k, v, scale, cu_seqlens=cu_seqlens)
+    gates = retention_decay(q).expand(q.shape[:3])
+    return o, decayed_scores(q, k, gates, default_scale(scale, k)) if output_attentions else None
