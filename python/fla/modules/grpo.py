@@ -30,25 +30,25 @@ class GrpoLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits, ref_logp, input_ids, advantages, beta, completion_mask, inplace):
         batch, length = logits.shape[0], logits.shape[1] - 1
-        ids = input_ids[:, input_ids.shape[1] - length:]
+        # Copied, like what is kept below: inputs of inference mode cannot be.
+        ids = input_ids[:, input_ids.shape[1] - length:].clone()
         parts = [_log_probabilities(logits[b, :-1], ids[b]) for b in range(batch)]
         logp, lse = (torch.stack(t) for t in zip(*parts))
         difference = wide(ref_logp) - logp
         kl = torch.exp(difference) - difference - 1
         loss = beta * kl - wide(advantages).unsqueeze(1)
+        slope = beta * (1 - torch.exp(difference)) - wide(advantages).unsqueeze(1)
         if completion_mask is not None:
-            dropped = completion_mask == 0
-            loss, kl = loss.masked_fill(dropped, 0.0), kl.masked_fill(dropped, 0.0)
-        ctx.save_for_backward(logits, ref_logp, ids, advantages, completion_mask, logp, lse)
-        ctx.beta, ctx.inplace = beta, inplace
+            loss, kl, slope = (t.masked_fill(completion_mask == 0, 0.0) for t in (loss, kl, slope))
+        ctx.save_for_backward(logits, ids, lse, slope)
+        ctx.inplace = inplace
         ctx.mark_non_differentiable(kl)
         return loss, kl
 
     @staticmethod
     def backward(ctx, dloss, _):
-        logits, ref_logp, ids, advantages, mask, logp, lse = ctx.saved_tensors
-        slope = ctx.beta * (1 - torch.exp(wide(ref_logp) - logp)) - wide(advantages).unsqueeze(1)
-        dlogp = slope * dloss if mask is None else (slope * dloss).masked_fill(mask == 0, 0.0)
+        logits, ids, lse, slope = ctx.saved_tensors
+        dlogp = slope * dloss
         dlogits = logits if ctx.inplace else torch.empty_like(logits)
         for b in range(logits.shape[0]):
             for rows in blocks(logits.shape[1] - 1, logits.shape[2]):

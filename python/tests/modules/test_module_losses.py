@@ -259,6 +259,17 @@ def test_grpo(mask, inplace, rows_at_a_time, monkeypatch):
     assert torch.equal(fused_grpo_loss(logits, ref_logp, ids, advantages, 0.2, completion), loss)
 
 
+def test_grpo_takes_what_inference_mode_made():
+    torch.manual_seed(7)
+    logits = torch.randn(2, 4, 6, requires_grad=True)
+    with torch.inference_mode():
+        others = -torch.rand(2, 3), torch.randint(0, 6, (2, 5)), torch.randn(2)
+    loss = fused_grpo_loss(logits, *others)
+    copies = [t.clone() for t in others]
+    torch.testing.assert_close(torch.autograd.grad(loss.sum(), logits),
+                               torch.autograd.grad(grpo_loss_torch(logits, *copies).sum(), logits))
+
+
 def test_grpo_with_old_log_probabilities():
     torch.manual_seed(6)
     logps, ref, old = (-torch.rand(4, 5) for _ in range(3))
