@@ -24,6 +24,30 @@ def channel_mixing_rwkv7_torch(x, x_prev, x_k, key_weight, value_weight) -> tupl
     return k @ value_weight, x[-1, :]
 
 
+class _Mix(torch.autograd.Function):
+    """rwkv_mix_torch with its arithmetic in float32 and rounded once."""
+
+    @staticmethod
+    def forward(ctx, x, x_prev, x_k):
+        ctx.save_for_backward(x, x_prev, x_k)
+        return rwkv_mix_torch(*_wide(x, x_prev, x_k)).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, x_prev, x_k = ctx.saved_tensors
+        grad, x32, prev32, x_k32 = _wide(grad, x, x_prev, x_k)
+        before = torch.cat((prev32.view(prev32.shape[0], 1, -1), x32[:, :-1]), 1)
+        shifted = grad * x_k32  # what reaches each token's predecessor
+        d_x = grad - shifted
+        d_x[:, :-1] += shifted[:, 1:]
+        d_x_k = (grad * (before - x32)).sum_to_size(x_k.shape)
+        return d_x.to(x.dtype), shifted[:, 0].reshape(x_prev.shape).to(x_prev.dtype), d_x_k.to(x_k.dtype)
+
+
+def _wide(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    return [t.to(torch.promote_types(t.dtype, torch.float32)) for t in tensors]
+
+
 def channel_mixing_rwkv7(
     x: torch.Tensor,
     x_prev: torch.Tensor,
@@ -39,4 +63,5 @@ def channel_mixing_rwkv7(
     """
     if x.dim() != 3:
         raise ValueError(f"channel_mixing_rwkv7: x: expected shape [B, T, D], got {list(x.shape)}")
-    return channel_mixing_rwkv7_torch(x, x_prev, x_k, key_weight, value_weight)
+    k = rwkv_relu_and_square_torch(_Mix.apply(x, x_prev, x_k) @ key_weight)
+    return k @ value_weight, x[-1, :]
