@@ -19,9 +19,9 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _serve(pipe, function, prepare) -> None:
+def _serve(pipe, function, prepare, place: int) -> None:
     if prepare is not None:
-        prepare()
+        prepare(place)
     while True:
         task = pipe.recv()
         if task is None:
@@ -35,10 +35,10 @@ def _serve(pipe, function, prepare) -> None:
 
 
 class _Worker:
-    def __init__(self, function, prepare):
+    def __init__(self, function, prepare, place: int):
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, function, prepare), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, function, prepare, place), daemon=True)
         self.process.start()
         theirs.close()
         self.task, self.since = None, 0.0
@@ -63,12 +63,13 @@ class _Worker:
 def run_tasks(function, tasks, deadline: float, each: float = 150.0, jobs: int = 0, prepare=None, on_end=None):
     """Calls function(task) for the tasks in their order until the deadline (time.monotonic()).
 
-    Returns ([(task, result or None, problem or "")], tasks that were left out). A
-    task that runs when the deadline comes is left out too.
+    `prepare` gets the worker's place, from 0, of those at once. Returns ([(task, result
+    or None, problem or "")], tasks that were left out). A task that runs when the
+    deadline comes is left out too.
     """
     jobs = min(jobs or processors(), len(tasks))
     todo, done, left = list(tasks), [], []
-    workers = [_Worker(function, prepare) for _ in range(jobs)]
+    workers = [_Worker(function, prepare, i) for i in range(jobs)]
 
     def finish(i: int, result, problem: str) -> None:
         done.append((workers[i].task, result, problem))
@@ -78,7 +79,7 @@ def run_tasks(function, tasks, deadline: float, each: float = 150.0, jobs: int =
 
     def replace(i: int) -> None:
         workers[i].end()
-        workers[i] = _Worker(function, prepare)
+        workers[i] = _Worker(function, prepare, i)
 
     while time.monotonic() < deadline and (todo or any(w.task is not None for w in workers)):
         for worker in workers:
