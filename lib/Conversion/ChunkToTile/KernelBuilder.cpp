@@ -13,7 +13,7 @@ Value KernelBuilder::addBuffer(const Twine &name, BufferKind kind, Type type, Ty
   names.push_back(builder.getStringAttr(name));
   roles.push_back(builder.getStringAttr(role));
   outputs.push_back(output);
-  // What every block holds alike, a forward program's states, all of them store.
+  // What every block holds alike, a forward program's states, all of them store (on a GPU the first one).
   bool isShare = output && role != "final_state" && role != "saved" && lacksColumns(type);
   partial.push_back(isShare);
   SmallVector<int64_t> shape = llvm::map_to_vector(dims, [&](StringAttr dim) { return sizes.fullSize(dim); });

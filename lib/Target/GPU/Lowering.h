@@ -42,6 +42,7 @@ struct Access {
   SmallVector<Value> extents;   ///< of each axis, i32, where the tile reaches beyond the buffer; else null
   int64_t whole = 0;            ///< neighbours along the last axis that end at its extent together
   Type stored;
+  bool ofBlock = false; ///< the tile is a part of the buffer that no other block of columns has
 };
 
 class Lowering {

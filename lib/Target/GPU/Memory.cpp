@@ -105,6 +105,7 @@ Access Lowering::access(Value buffer, Value chunk, Type tileType) {
   for (int64_t axis = shape.size() - 1; axis >= 0; --axis) {
     a.strides[axis] = stride;
     bool sliced = shape[axis] < full[axis]; // the block's part of this axis
+    a.ofBlock |= sliced;
     int64_t extent = sliced ? llvm::divideCeil(full[axis], blocks) : full[axis];
     Value start = sliced ? e.mul(blockOfColumns, extent) : Value();
     if (sliced && extent * blocks > full[axis]) { // the last parts are shorter, or empty
@@ -282,19 +283,25 @@ void Lowering::load(tile::LoadOp op) {
 
 void Lowering::store(tile::StoreOp op) {
   Value value = op.getValue();
-  auto tensor = dyn_cast<RankedTensorType>(value.getType());
-  e.when(isPresent(op.getBuffer()), [&] {
-    Access a = access(op.getBuffer(), op.getChunk(), value.getType());
-    if (!tensor) {
-      Value x = scalar(value);
-      if (x.getType() != a.stored)
-        x = e.convert(x, a.stored);
-      return e.when(e.cmp(arith::CmpIPredicate::eq, thread, i32(0)), [&] { LLVM::StoreOp::create(e.b, e.loc, x, a.base, Emitter::bytes(a.stored)); });
-    }
+  bool isTile = isa<RankedTensorType>(value.getType());
+  auto storeScalar = [&](const Access &a) {
+    Value x = scalar(value);
+    if (x.getType() != a.stored)
+      x = e.convert(x, a.stored);
+    e.when(e.cmp(arith::CmpIPredicate::eq, thread, i32(0)), [&] { LLVM::StoreOp::create(e.b, e.loc, x, a.base, Emitter::bytes(a.stored)); });
+  };
+  auto storeTile = [&](Access &a) {
     LinearLayout held = layout(value);
     Value whole = isWhole(a, held);
     auto write = [&](bool whole) { storeRegisters(a, held, registers(value), whole); };
     once(held, [&] { whole ? e.when(whole, [&] { write(true); }, [&] { write(false); }) : write(true); });
+  };
+  e.when(isPresent(op.getBuffer()), [&] {
+    Access a = access(op.getBuffer(), op.getChunk(), value.getType());
+    auto write = [&] { isTile ? storeTile(a) : storeScalar(a); };
+    // What has no columns is the same in all blocks of them.
+    bool isAlike = kernel.getBlocks() > 1 && !a.ofBlock;
+    isAlike ? e.when(e.cmp(arith::CmpIPredicate::eq, blockOfColumns, e.index(0)), write) : write();
   });
 }
 
