@@ -19,6 +19,15 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _context():
+    """Workers fork from one process that has imported what takes seconds, and has touched no device."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "torch._dynamo", "fla.lang"])
+    return context
+
+
 def _serve(pipe, function, prepare) -> None:
     if prepare is not None:
         prepare()
@@ -36,7 +45,7 @@ def _serve(pipe, function, prepare) -> None:
 
 class _Worker:
     def __init__(self, function, prepare):
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function, prepare), daemon=True)
         self.process.start()
@@ -60,11 +69,12 @@ class _Worker:
         self.pipe.close()
 
 
-def run_tasks(function, tasks, deadline: float, each: float = 150.0, jobs: int = 0, prepare=None, on_end=None):
-    """Calls function(task) for the tasks in their order until the deadline (time.monotonic()).
+def run_tasks(function, tasks, deadline: float, each: float = 240.0, jobs: int = 0, prepare=None, on_end=None, choose=None):
+    """Calls function(task) for the tasks until the deadline (time.monotonic()).
 
-    Returns ([(task, result or None, problem or "")], tasks that were left out). A
-    task that runs when the deadline comes is left out too.
+    They begin in their order, or as choose(tasks left, [(task, result, problem)] so far)
+    picks one by its index. Returns ([(task, result or None, problem or "")], tasks that were
+    left out). A task that runs when the deadline comes is left out too.
     """
     jobs = min(jobs or processors(), len(tasks))
     todo, done, left = list(tasks), [], []
@@ -83,7 +93,7 @@ def run_tasks(function, tasks, deadline: float, each: float = 150.0, jobs: int =
     while time.monotonic() < deadline and (todo or any(w.task is not None for w in workers)):
         for worker in workers:
             if worker.task is None and todo:
-                worker.give(todo.pop(0))
+                worker.give(todo.pop(choose(todo, done) if choose else 0))
         ready = wait([w.pipe for w in workers if w.task is not None], timeout=0.5)
         for i, worker in enumerate(workers):
             if worker.task is None:
