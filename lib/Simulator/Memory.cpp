@@ -127,7 +127,7 @@ bool ThreadBlock::writeGlobal(uint64_t at, unsigned bytes, unsigned alignment, u
   for (uint64_t i = offset; i < offset + bytes; ++i) {
     uint64_t writer = buffer->writers[i].load(std::memory_order_relaxed);
     buffer->writers[i].store(now, std::memory_order_relaxed);
-    if (!reported && unordered(writer, now) && buffer->data[i] != from[i - offset]) {
+    if (!reported && unordered(writer, now)) {
       error(ErrorKind::Race, site, thread, raceText(*buffer, i, writer, true));
       reported = true;
     }

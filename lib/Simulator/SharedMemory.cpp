@@ -89,10 +89,10 @@ Fault SharedMemory::checkRead(const Shadow &shadow, uint32_t byte, unsigned thre
   return Fault::None;
 }
 
-Fault SharedMemory::checkWrite(const Shadow &shadow, uint32_t byte, bool agrees, unsigned thread, uint32_t site) {
+Fault SharedMemory::checkWrite(const Shadow &shadow, uint32_t byte, unsigned thread) {
   if (shadow.pending)
     return blame(Fault::Pending, byte, shadow.write, shadow.site);
-  if (unordered(shadow.write, thread) && !(agrees && shadow.site == site && stampOf(shadow.write) == stamp))
+  if (unordered(shadow.write, thread))
     return blame(Fault::WriteAfterWrite, byte, shadow.write, shadow.site);
   if (readersUnordered(shadow, thread))
     return blame(Fault::WriteAfterRead, byte, unordered(shadow.otherRead, thread) ? shadow.otherRead : shadow.read, 0);
@@ -142,9 +142,9 @@ Fault SharedMemory::read(uint32_t at, unsigned count, unsigned thread) {
 
 Fault SharedMemory::write(uint32_t at, unsigned count, const uint8_t *from, unsigned thread, uint32_t site) {
   Fault fault = Fault::None;
-  forShadows(at, count, [&](const Shadow &shadow, uint32_t byte, unsigned size) {
+  forShadows(at, count, [&](const Shadow &shadow, uint32_t byte, unsigned) {
     if (fault == Fault::None)
-      fault = checkWrite(shadow, byte, std::memcmp(bytes.data() + byte, from + (byte - at), size) == 0, thread, site);
+      fault = checkWrite(shadow, byte, thread);
   });
   std::memcpy(bytes.data() + at, from, count);
   setShadows(at, count, [&, now = visit(thread)](Shadow &shadow) { shadow = {now, 0, 0, site, true, false, shadow.pending}; });
@@ -155,7 +155,7 @@ Fault SharedMemory::beginCopy(uint32_t at, unsigned count, unsigned thread, uint
   Fault fault = Fault::None;
   forShadows(at, count, [&](const Shadow &shadow, uint32_t byte, unsigned) {
     if (fault == Fault::None)
-      fault = checkWrite(shadow, byte, false, thread, site);
+      fault = checkWrite(shadow, byte, thread);
   });
   std::memset(bytes.data() + at, poison, count);
   setShadows(at, count, [&, now = visit(thread)](Shadow &shadow) { shadow = {now, 0, 0, site, false, false, uint8_t(shadow.pending + 1)}; });

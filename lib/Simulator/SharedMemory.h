@@ -77,7 +77,7 @@ private:
   void noteRead(Shadow &shadow, unsigned thread);
   Fault blame(Fault fault, uint32_t byte, Visit by, uint32_t site);
   Fault checkRead(const Shadow &shadow, uint32_t byte, unsigned thread);
-  Fault checkWrite(const Shadow &shadow, uint32_t byte, bool agrees, unsigned thread, uint32_t site);
+  Fault checkWrite(const Shadow &shadow, uint32_t byte, unsigned thread);
   /// Calls f(shadow, first byte, bytes) for the shadows of [at, at + count).
   template <class F> void forShadows(uint32_t at, unsigned count, F f);
   /// Sets the shadows of [at, at + count), words as wholes where they lie inside.

@@ -109,6 +109,43 @@ static void testNeighbours() {
 }
 
 //===----------------------------------------------------------------------===//
+// Copies: several threads hold the same number, one may store it
+//===----------------------------------------------------------------------===//
+
+// 128 threads hold the number t & kept of their bits; those without the bits of `copies` store it.
+static const char *copies = R"mlir(
+llvm.mlir.global external @fla_shared() {addr_space = 3 : i32, alignment = 1024 : i64} : !llvm.array<0 x i8>
+llvm.func @k(%b: !llvm.ptr<1>, %kept: i32, %copies: i32) {
+  %t = nvvm.read.ptx.sreg.tid.x : i32
+  %zero = arith.constant 0 : i32
+  %s = llvm.mlir.addressof @fla_shared : !llvm.ptr<3>
+  %x = arith.andi %t, %kept : i32
+  %at = llvm.getelementptr %s[%x] : (!llvm.ptr<3>, i32) -> !llvm.ptr<3>, i32
+  %rest = arith.andi %t, %copies : i32
+  %first = arith.cmpi eq, %rest, %zero : i32
+  scf.if %first {
+    llvm.store %x, %at : i32, !llvm.ptr<3>
+  }
+  nvvm.barrier
+  %y = llvm.load %at : !llvm.ptr<3> -> i32
+  %p = llvm.getelementptr %b[%t] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, i32
+  llvm.store %y, %p : i32, !llvm.ptr<1>
+  llvm.return
+})mlir";
+
+static void testCopiesOfOne() {
+  std::vector<uint32_t> b(128);
+  Memory memory;
+  uint64_t p = memory.add(b.data(), 512, "b");
+  auto report = [&](uint64_t kept, uint64_t stored) { return run({copies, {p, kept, 127 & ~stored}, 1, 128, 512}, memory); };
+  expectClean(report(31, 31), "one warp stores what all hold");
+  expectClean(report(0x77, 0x77), "one lane of each two stores what both hold");
+  expect(b[0x0f] == 0x07 && b[127] == 0x77, "all read what one stored");
+  expectError(report(31, 127), ErrorKind::Race, "llvm.store", "warps that store equal numbers");
+  expectError(report(0x77, 127), ErrorKind::Race, "llvm.store", "lanes that store equal numbers");
+}
+
+//===----------------------------------------------------------------------===//
 // Barriers that not all threads reach
 //===----------------------------------------------------------------------===//
 
@@ -152,8 +189,8 @@ static void testGlobals() {
   expectError(run({globals, {pa + 2, pb, Argument::integer(1)}}, memory), ErrorKind::Misaligned, "llvm.load", "a misaligned load");
   expectError(run({globals, {Argument(0), pb, Argument::integer(1)}}, memory), ErrorKind::OutOfBounds, "llvm.load", "a null pointer");
   expectError(run({globals, {pa, pb, Argument::integer(-1)}}, memory), ErrorKind::OutOfBounds, "llvm.load", "a negative offset");
-  // Every block writes the same floats to b: only different values are a race.
-  expectClean(run({globals, {pa, pb, Argument::integer(1)}, 2}, memory), "blocks that agree");
+  expectError(run({globals, {pa, pb, Argument::integer(1)}, 2}, memory), ErrorKind::Race, "llvm.store", "blocks that write the same");
+  expectError(run({without(globals, "%b[%t]", "%b[%i]"), {pa, pb, Argument::integer(0)}}, memory), ErrorKind::Race, "llvm.store", "lanes that write the same");
   uint64_t shifted = memory.add(b.data(), 128, "both");
   expectError(run({globals, {shifted, shifted + 4, Argument::integer(1)}, 2, 31}, memory), ErrorKind::Race, "llvm.load",
               "blocks that meet in global memory");
@@ -162,6 +199,7 @@ static void testGlobals() {
 void fla::sim::test::testChecks() {
   testTranspose();
   testNeighbours();
+  testCopiesOfOne();
   testDivergentBarrier();
   testGlobals();
 }

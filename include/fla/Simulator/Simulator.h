@@ -16,9 +16,12 @@
 // touch the same byte of shared memory, one of them writes, and no barrier lies
 // between. Running in lockstep is no excuse, inside a warp neither: there a
 // warp-wide barrier (`nvvm.bar.warp.sync`; on AMD a fence of the wavefront)
-// suffices. Threads that store the same value by the same instruction agree.
-// In global memory, a byte that another block wrote in this launch, or another
-// thread of the block since its last barrier, is a race too.
+// suffices. In global memory, a byte that another block wrote in this launch, or
+// another thread of the block since its last barrier, is a race too.
+//
+// Two threads that store equal values race like any others: what is equal here
+// need not be on a device, where a code generator may fuse a product into one of
+// two sums that mirror each other, a*b + shuffle(a*b), and round them apart.
 //
 // Shuffles and matrix operations want all the lanes that they name; matrix
 // products keep sums in fp32, one term after the other.

@@ -92,6 +92,14 @@ bool Lowering::isDisjoint(const LinearLayout &layout, int64_t axis) {
   return (threads & registers) == 0;
 }
 
+void Lowering::once(const LinearLayout &layout, llvm::function_ref<void()> f) {
+  LinearLayout::Place copies = layout.copies();
+  int64_t mask = copies.warp * target.chip.lanes + copies.lane;
+  if (!mask)
+    return f();
+  e.when(e.cmp(arith::CmpIPredicate::eq, arith::AndIOp::create(e.b, e.loc, thread, i32(mask)), i32(0)), f);
+}
+
 Value Lowering::coordinate(const LinearLayout &layout, int64_t reg, int64_t axis) {
   Value part = threadPart(layout)[axis];
   int32_t constant = layout.apply(reg, 0, 0)[axis];

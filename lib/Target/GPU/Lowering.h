@@ -67,6 +67,9 @@ private:
   /// thread + constant, where their bits never meet, else their exclusive or.
   Value coordinate(const LinearLayout &layout, int64_t reg, int64_t axis);
   bool isDisjoint(const LinearLayout &layout, int64_t axis);
+  /// Calls f for one thread of those that hold the same elements. Copies need not have the same bits (a backend may
+  /// fuse a product into one of two sums that mirror each other), so that only one of them may be stored.
+  void once(const LinearLayout &layout, llvm::function_ref<void()> f);
 
   // Structure.
   LogicalResult block(Block &block);
@@ -182,6 +185,8 @@ private:
 
   // Shared memory.
   void write(ArrayRef<Value> list, const LinearLayout &layout, const SharedTile &to, bool transposed);
+  void writeMatrices(ArrayRef<Value> list, const LinearLayout &layout, const SharedTile &to, bool transposed);
+  void writePieces(ArrayRef<Value> list, const LinearLayout &layout, const SharedTile &to, bool transposed);
   Value packed(ArrayRef<Value> list, int64_t first, int64_t count, Type element);
   SharedTile stage(ArrayRef<Value> list, const LinearLayout &layout, Type element, bool transposed = false, int64_t padding = -1);
   /// Registers of `layout` whose element at `coordinates` is at `index(coordinates)` of `from`.

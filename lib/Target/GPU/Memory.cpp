@@ -190,8 +190,10 @@ Registers Lowering::loadRegisters(Access &a, const LinearLayout &held, Type elem
 }
 
 void Lowering::storeRegisters(Access &a, const LinearLayout &held, ArrayRef<Value> list, bool whole) {
-  int64_t run = whole ? runOf(held, a.strides, a.stored, a.whole) : 1;
+  int64_t run = whole ? runOf(held, a.strides, a.stored, a.whole) : 1, copies = held.copies().reg;
   for (int64_t r = 0; r < held.numRegisters(); r += run) {
+    if (r & copies)
+      continue;
     Value inner = i32(0), row;
     for (int64_t axis = 0; axis < held.rank(); ++axis) {
       if (a.rowStride && axis == 0)
@@ -291,9 +293,8 @@ void Lowering::store(tile::StoreOp op) {
     }
     LinearLayout held = layout(value);
     Value whole = isWhole(a, held);
-    if (!whole)
-      return storeRegisters(a, held, registers(value), true);
-    e.when(whole, [&] { storeRegisters(a, held, registers(value), true); }, [&] { storeRegisters(a, held, registers(value), false); });
+    auto write = [&](bool whole) { storeRegisters(a, held, registers(value), whole); };
+    once(held, [&] { whole ? e.when(whole, [&] { write(true); }, [&] { write(false); }) : write(true); });
   });
 }
 

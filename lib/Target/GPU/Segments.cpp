@@ -31,15 +31,12 @@ SharedTile Lowering::sumsToMiddles(Value gate, bool pre) {
     levels.push_back(list);
   }
   SharedTile table = shared.allocate({std::max<int64_t>(1, levels.size()), held.shape()[0]}, elementOf(gate), 4);
-  LinearLayout::Place copies = held.copies();
-  Value isCopy = arith::OrIOp::create(e.b, e.loc, arith::AndIOp::create(e.b, e.loc, lane, i32(copies.lane)),
-                                      arith::AndIOp::create(e.b, e.loc, warp, i32(copies.warp)));
-  int64_t size = table.elementBytes();
+  int64_t size = table.elementBytes(), copies = held.copies().reg;
   shared.beforeWrite();
-  e.when(e.cmp(arith::CmpIPredicate::eq, isCopy, i32(0)), [&] {
+  once(held, [&] {
     for (auto [k, list] : llvm::enumerate(levels))
       for (int64_t r = 0; r < held.numRegisters(); ++r)
-        if (!(r & copies.reg))
+        if (!(r & copies))
           e.store(list[r], shared.address(table, arith::MulIOp::create(e.b, e.loc, coordinate(held, r, 0), i32(size)), k * table.rowStride * size));
   });
   return table;

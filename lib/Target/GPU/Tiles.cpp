@@ -40,7 +40,7 @@ Value Lowering::combine(tile::ReduceKind kind, Value x, Value y) { return kind =
 static bool goesAlong(const Coordinates &basis, int64_t axis) { return basis[axis] != 0; }
 
 /// Sums registers, then lanes, then warps (through shared memory, in the order of
-/// their numbers, so that all copies of a sum have the same bits).
+/// their numbers in every warp).
 Registers Lowering::reduceAxis(tile::ReduceKind kind, const LinearLayout &from, int64_t axis, ArrayRef<Value> list) {
   SmallVector<int64_t> kept;
   for (int64_t i = 0; i < from.rank(); ++i)
@@ -124,28 +124,43 @@ Value Lowering::packed(ArrayRef<Value> list, int64_t first, int64_t count, Type 
   return from != element ? arith::TruncFOp::create(e.b, e.loc, Emitter::vec(element, count), piece).getResult() : piece;
 }
 
-/// As 8x8 matrices where the layout is made of those, else neighbours along the axis that is last there.
 void Lowering::write(ArrayRef<Value> list, const LinearLayout &held, const SharedTile &to, bool transposed) {
-  int64_t size = to.elementBytes();
+  once(held, [&] {
+    bool matrices = target.storesMatrices(to.element) && (isMadeOfMatrices(held, 0) || isMadeOfMatrices(held, 1));
+    matrices ? writeMatrices(list, held, to, transposed) : writePieces(list, held, to, transposed);
+  });
+}
+
+/// A layout made of 8x8 matrices.
+void Lowering::writeMatrices(ArrayRef<Value> list, const LinearLayout &held, const SharedTile &to, bool transposed) {
+  int64_t size = to.elementBytes(), copies = held.copies().reg;
   auto strideOf = [&](int64_t axis) { return to.stride(transposed ? 1 - axis : axis) * size; };
-  if (target.storesMatrices(to.element) && (isMadeOfMatrices(held, 0) || isMadeOfMatrices(held, 1))) {
-    SmallVector<int64_t> offsets;
-    SmallVector<Value> matrices;
-    for (int64_t r = 0; r < held.numRegisters(); r += 2) {
-      Coordinates at = held.apply(r, 0, 0);
-      offsets.push_back(at[0] * strideOf(0) + at[1] * strideOf(1));
-      matrices.push_back(LLVM::BitcastOp::create(e.b, e.loc, e.b.getI32Type(), packed(list, r, 2, to.element)));
-    }
-    int64_t kept = isMadeOfMatrices(held, 0) ? 0 : 1;
-    bool swap = strideOf(1 - kept) != size; // neighbours in a thread are rows in memory
-    Value start = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, warpPart(held, 0), i32(strideOf(0))),
-                                        arith::MulIOp::create(e.b, e.loc, warpPart(held, 1), i32(strideOf(1))));
-    return forMatrices(to, start, swap ? strideOf(1 - kept) : strideOf(kept), offsets, [&](Value address, size_t first, int64_t count) {
-      target.storeMatrices(e, address, ArrayRef(matrices).slice(first, count), swap);
-    });
+  SmallVector<int64_t> offsets;
+  SmallVector<Value> matrices;
+  for (int64_t r = 0; r < held.numRegisters(); r += 2) {
+    if (r & copies)
+      continue;
+    Coordinates at = held.apply(r, 0, 0);
+    offsets.push_back(at[0] * strideOf(0) + at[1] * strideOf(1));
+    matrices.push_back(LLVM::BitcastOp::create(e.b, e.loc, e.b.getI32Type(), packed(list, r, 2, to.element)));
   }
+  int64_t kept = isMadeOfMatrices(held, 0) ? 0 : 1;
+  bool swap = strideOf(1 - kept) != size; // neighbours in a thread are rows in memory
+  Value start = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, warpPart(held, 0), i32(strideOf(0))),
+                                      arith::MulIOp::create(e.b, e.loc, warpPart(held, 1), i32(strideOf(1))));
+  forMatrices(to, start, swap ? strideOf(1 - kept) : strideOf(kept), offsets, [&](Value address, size_t first, int64_t count) {
+    target.storeMatrices(e, address, ArrayRef(matrices).slice(first, count), swap);
+  });
+}
+
+/// Neighbours along the axis that is last in memory.
+void Lowering::writePieces(ArrayRef<Value> list, const LinearLayout &held, const SharedTile &to, bool transposed) {
+  int64_t size = to.elementBytes(), copies = held.copies().reg;
+  auto strideOf = [&](int64_t axis) { return to.stride(transposed ? 1 - axis : axis) * size; };
   int64_t run = transposed ? std::min<int64_t>(held.contiguous(0), 16 / size) : pieceOf(held, to.element);
   for (int64_t r = 0; r < held.numRegisters(); r += run) {
+    if (r & copies)
+      continue;
     Value offset = i32(0);
     int64_t fixed = 0;
     for (int64_t axis = 0; axis < held.rank(); ++axis) {
