@@ -60,10 +60,25 @@ def check_accuracy(given, deadline: float) -> dict:
     widths = [int(w) for w in given.widths.split(",")]
     tasks = gpu_accuracy.chosen_tasks(given.definition, given.dtypes.split(","), widths, given.device)
     done, left = run_tasks(gpu_accuracy.accuracy, tasks, deadline, jobs=given.jobs or at_once(given.device), prepare=quiet,
-                           on_end=progress(len(tasks), "accuracy"))
-    rows = [r for _, result, _ in done for r in result or []]
-    problems = [{"definition": t.definition, "dtype": t.dtype, "width": t.width, "problem": p} for t, _, p in done if p]
-    return {"rows": rows, "problems": problems, "left_out": [f"{t.definition} {t.dtype} {t.width}" for t in left]}
+                           on_end=progress(len(tasks), "accuracy"), choose=gpu_accuracy.next_task, forked=True)
+    rows = [r for _, result, _ in done if result for r in result["rows"]]
+    problems = [{"definition": t.definition, "dtype": d, "width": t.width, "problem": p} for t, _, p in done if p for d in t.dtypes]
+    return {"seconds": seconds_by_part(done), "problems": problems, "left_out": [f"{t.definition} {d} {t.width}" for t in left for d in t.dtypes],
+            "tasks": [{"definition": t.definition, "dtypes": t.dtypes, "width": t.width, **rounded(result["seconds"])} for t, result, _ in done if result],
+            "rows": rows}
+
+
+def rounded(seconds: dict) -> dict:
+    return {part: round(value, 2) for part, value in seconds.items()}
+
+
+def seconds_by_part(done: list) -> dict[str, float]:
+    """What all processes together spent on each part of the tasks."""
+    parts: dict[str, float] = {}
+    for _, result, _ in done:
+        for part, seconds in (result or {"seconds": {}})["seconds"].items():
+            parts[part] = round(parts.get(part, 0.0) + seconds, 1)
+    return parts
 
 
 def print_accuracy(found: dict, given) -> bool:
@@ -75,12 +90,10 @@ def print_accuracy(found: dict, given) -> bool:
     for r in wrong:
         what = r["reason"] if r["worst"] == "no result" else f"error {r['error']:.1e}, tolerance {r['tolerance']:.0e}"
         print(f"FAIL {r['definition']} {r['dtype']} {r['width']} {r['case']} {r['direction']}: {r['worst']}: {what}")
-    for reason in sorted({r["reason"] for r in found["rows"] if r["reason"] and r not in wrong}):
-        those = [r for r in found["rows"] if r["reason"] == reason and r not in wrong]
-        print(f"{len(those)} results beyond the usual tolerance, {reason}: " +
-              ", ".join(sorted({f"{r['definition']} {r['worst']} ({r['dtype']})" for r in those})))
+    print("\n".join(gpu_accuracy.allowances(found["rows"])))
     for (stem, dtype, width), text in problems.items():
         print(f"FAIL {stem} {dtype} {width}: {text.strip().splitlines()[0] if text.strip() else text}")
+    print("seconds of all processes: " + ", ".join(f"{part} {seconds:.0f}" for part, seconds in found["seconds"].items()))
     print(f"{len(found['rows'])} comparisons, {len(wrong)} above their tolerance, {len(problems)} tasks failed, "
           f"{len(found['left_out'])} left out for lack of time")
     if found["left_out"]:
@@ -166,6 +179,21 @@ def print_times(found: dict) -> None:
         print("left out for lack of time: " + ", ".join(found["left_out"]))
 
 
+def as_json(facts: dict) -> str:
+    """Indented, but a row is a line."""
+    lines = []
+
+    def shorten(value):
+        if isinstance(value, dict):
+            return {k: shorten(v) for k, v in value.items()}
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            lines.extend(json.dumps(row) for row in value)
+            return [f"@{i}@" for i in range(len(lines) - len(value), len(lines))]
+        return value
+
+    return re.sub(r'"@(\d+)@"', lambda match: lines[int(match[1])], json.dumps(shorten(facts), indent=1))
+
+
 def environment(device: str) -> dict:
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     try:
@@ -182,7 +210,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--widths", default="64,128,100,256", help="of K = V")
     parser.add_argument("--shape", nargs="+", default=["8x16384x8x128", "1x32768x16x128"], help="BxTxHxD of the timed forwards")
     parser.add_argument("--only", choices=["accuracy", "times"])
-    parser.add_argument("--seconds", type=float, default=510, help="of the whole run")
+    parser.add_argument("--seconds", type=float, default=525, help="of the whole run")
     parser.add_argument("--times-seconds", type=float, default=190, help="of it for times, which come last")
     parser.add_argument("--jobs", type=int, default=0, help="processes at once (default: as many as processors)")
     parser.add_argument("--device", default="cuda", help="cpu tries the accuracy part where there is no GPU")
@@ -204,7 +232,7 @@ def main() -> None:
 
     def save() -> None:
         facts["seconds"] = time.monotonic() - begin
-        out.write_text(json.dumps(facts, indent=1) + "\n")
+        out.write_text(as_json(facts) + "\n")
 
     if given.only != "times":
         facts["accuracy"] = check_accuracy(given, begin + given.seconds - (given.times_seconds if both else 0))

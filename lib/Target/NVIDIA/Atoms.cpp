@@ -106,7 +106,9 @@ public:
   }
 
   Value rounded(Emitter &e, Value x) const override {
-    Value bits = NVVM::ConvertFloatToTF32Op::create(e.b, e.loc, e.b.getI32Type(), x, NVVM::FPRoundingMode::RNA);
+    // Earlier chips have ties away from zero alone, which becomes three instructions.
+    auto mode = chip.roundsTF32 ? NVVM::FPRoundingMode::RN : NVVM::FPRoundingMode::RNA;
+    Value bits = NVVM::ConvertFloatToTF32Op::create(e.b, e.loc, e.b.getI32Type(), x, mode);
     return LLVM::BitcastOp::create(e.b, e.loc, x.getType(), bits);
   }
 
