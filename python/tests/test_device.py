@@ -4,6 +4,7 @@ Everything between a call and the driver is real; see fake_gpu.py. Results of th
 kernels themselves are the business of the simulator and of test_device_cuda.py.
 """
 
+import contextlib
 import gc
 import json
 import re
@@ -19,7 +20,7 @@ import fla
 import fla.knobs
 from fake_gpu import STREAM, TARGET, FakeGPU
 from fla import _native
-from fla.lang import Scalar, State, Vec, devices, exp, load, operators, outer, programs, recurrence
+from fla.lang import Scalar, State, Vec, devices, exp, launches, load, operators, outer, programs, recurrence
 from helpers import gated_delta_inputs, leaf
 
 pytestmark = pytest.mark.skipif(fake_gpu.compiler() is None, reason="no C compiler to build the fake driver with")
@@ -550,6 +551,27 @@ def test_a_planned_call_allocates_little(attached, monkeypatch):
     assert torch.equal(op(**inputs)[0], want)
     temps = [a for _, m in attached.hosts.values() for a in m["args"] if a["role"] == "temp"]
     assert len(made) == 1 + bool(temps)
+
+
+def test_a_planned_call_on_another_device_than_the_current_one(rule, attached, monkeypatch):
+    """What is quick to allocate lies on the current device, so that has to be the call's."""
+    inputs, entered, at = gated_delta_inputs(T=20), [], [1]
+
+    @contextlib.contextmanager
+    def device(index):
+        before, at[0] = at[0], index
+        entered.append(index)
+        yield
+        at[0] = before
+
+    monkeypatch.setattr(launches, "_current_device", lambda: at[0])
+    monkeypatch.setattr(torch.cuda, "device", device)
+    want = rule(*inputs)[0]
+    prepared = next(iter(rule._plans.known.values())).prepared
+    monkeypatch.setattr(prepared, "_quick", True, raising=True)
+    assert torch.equal(rule(*inputs)[0], want) and entered == [0] and at == [1]
+    at[0] = 0
+    assert torch.equal(rule(*inputs)[0], want) and entered == [0]
 
 
 class Watch(TorchDispatchMode):

@@ -20,6 +20,7 @@ __all__ = ["Layout", "Prepared"]
 # Of the rows that share a tensor, in bytes: what copies of whole lines want.
 ALIGNMENT = 256
 
+_current_device = getattr(torch._C, "_cuda_getDevice", None)
 _empty_on_current = getattr(getattr(torch._C, "_dynamo", None) and torch._C._dynamo.guards, "_empty_strided_cuda", None)
 
 
@@ -111,7 +112,7 @@ class Prepared:
     def start(self, tensors) -> tuple[torch.Tensor, ...]:
         """Starts the kernels on the current stream of the device; of the tensors made for them those that are kept."""
         # The quick way to allocate has no device of its own.
-        if self._quick and torch._C._cuda_getDevice() != self.index:
+        if self._quick and _current_device() != self.index:
             with torch.cuda.device(self.index):
                 return self._start(tensors)
         return self._start(tensors)
