@@ -57,10 +57,10 @@ class HeadGradients:
         if self.db is not None:
             self.db += dlogits.sum(0).to(self.db.dtype)
 
-    def results(self, weight_dtype: torch.dtype, bias_dtype: torch.dtype | None) -> tuple:
-        """The gradients in the dtypes of what they belong to."""
-        return (self.dx, None if self.dw is None else self.dw.to(weight_dtype),
-                None if self.db is None else self.db.to(bias_dtype))
+    def results(self, *owners: torch.Tensor | None) -> tuple:
+        """The gradients in the dtypes of the x, weight and bias that they belong to."""
+        return tuple(None if g is None else g.to(owner.dtype)
+                     for g, owner in zip((self.dx, self.dw, self.db), owners))
 
 
 def scaled(gradients: tuple, factor: torch.Tensor) -> tuple:

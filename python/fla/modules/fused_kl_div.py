@@ -10,7 +10,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from ._chunked_head import HeadGradients, chunks, scaled
-from ._precision import wide
+from ._precision import autocast_dtype, wide
 
 __all__ = ["FusedKLDivLoss", "FusedKLDivLossFunction", "fused_kl_div_backward", "fused_kl_div_forward",
            "fused_kl_div_loss"]
@@ -35,9 +35,16 @@ def fused_kl_div_forward(
     reduction: str = "batchmean",
     accumulate_grad_in_fp32: bool = True,
     needed: tuple[bool, bool] = (True, True),
+    dtype: torch.dtype | None = None,
 ):
-    """(loss, gradient of x, of the weight); ``needed`` says which of the two are computed."""
+    """(loss, gradient of x, of the weight); ``needed`` says which of the two are computed.
+
+    ``dtype`` is that of the logits, by default that of x and target_x.
+    """
     _check(x, target_x, weight, target_weight, reduction)
+    owners = x, weight
+    if dtype is not None:
+        x, target_x, weight, target_weight = (t.to(dtype) for t in (x, target_x, weight, target_weight))
     gradients = HeadGradients(x, weight, None, (*needed, False), accumulate_grad_in_fp32)
     (tokens, width), classes = x.shape, weight.shape[0]
     loss = wide(x.new_zeros(()))
@@ -48,7 +55,7 @@ def fused_kl_div_forward(
         loss = loss + (p * (teacher - student)).sum() / tokens
         if gradients.any:
             gradients.add(rows, (student.exp() - p) / tokens)
-    return loss, *gradients.results(weight.dtype, None)[:2]
+    return loss, *gradients.results(*owners)
 
 
 def fused_kl_div_backward(do: torch.Tensor, dx: torch.Tensor, dw: torch.Tensor):
@@ -61,10 +68,10 @@ class FusedKLDivLossFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, target_x, weight, target_weight, reduction="batchmean", accumulate_grad_in_fp32=True):
-        needed = ctx.needs_input_grad[0], ctx.needs_input_grad[2]
+        needed, dtype = (ctx.needs_input_grad[0], ctx.needs_input_grad[2]), autocast_dtype(x)
         with torch.autocast(x.device.type, enabled=False):
             loss, *gradients = fused_kl_div_forward(x, target_x, weight, target_weight, reduction,
-                                                    accumulate_grad_in_fp32, needed)
+                                                    accumulate_grad_in_fp32, needed, dtype)
         ctx.save_for_backward(*gradients)
         return loss
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from ._chunked_head import HeadGradients, chunks, scaled
 from ._cross_entropy import Options, logit_gradient, row_terms, scores
 from ._lazy import lazy_attributes
+from ._precision import autocast_dtype
 
 __all__ = ["FusedLinearCrossEntropyFunction", "FusedLinearCrossEntropyLoss", "LinearLossParallel",
            "fused_linear_cross_entropy_backward", "fused_linear_cross_entropy_forward",
@@ -59,13 +60,16 @@ def fused_linear_cross_entropy_forward(
     logit_softcapping: float = None,
     accumulate_grad_in_fp32: bool = True,
     needed: tuple[bool, bool, bool] = (True, True, True),
+    dtype: torch.dtype | None = None,
 ):
     """(loss, gradient of x, of the weight, of the bias); ``needed`` says which of the three are computed.
 
-    Arguments as of :func:`fused_linear_cross_entropy_loss`.
+    ``dtype`` is that of the logits, x's by default. Arguments as of :func:`fused_linear_cross_entropy_loss`.
     """
     _check(x, target, weight, bias, reduction)
     options = Options(ignore_index, label_smoothing, logit_scale, logit_softcapping)
+    owners = x, weight, bias
+    x, weight, bias = (t if t is None or dtype is None else t.to(dtype) for t in owners)
     gradients = HeadGradients(x, weight, bias, needed, accumulate_grad_in_fp32)
     (tokens, width), classes = x.shape, weight.shape[0]
     held = target != ignore_index
@@ -84,7 +88,7 @@ def fused_linear_cross_entropy_forward(
             if use_l2warp:
                 d = _with_l2_warp(d, logits, l2_penalty_factor / tokens)
             gradients.add(rows, d)
-    return loss, *gradients.results(weight.dtype, None if bias is None else bias.dtype)
+    return loss, *gradients.results(*owners)
 
 
 def fused_linear_cross_entropy_backward(do: torch.Tensor, dx: torch.Tensor, dw: torch.Tensor, db: torch.Tensor):
@@ -97,9 +101,10 @@ class FusedLinearCrossEntropyFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, target, weight, bias=None, *options):
-        needed = tuple(ctx.needs_input_grad[i] for i in (0, 2, 3))
+        needed, dtype = tuple(ctx.needs_input_grad[i] for i in (0, 2, 3)), autocast_dtype(x)
         with torch.autocast(x.device.type, enabled=False):
-            loss, *gradients = fused_linear_cross_entropy_forward(x, target, weight, bias, *options, needed=needed)
+            loss, *gradients = fused_linear_cross_entropy_forward(x, target, weight, bias, *options, needed=needed,
+                                                                  dtype=dtype)
         ctx.save_for_backward(*gradients)
         ctx.options = len(options)
         return loss
@@ -128,8 +133,8 @@ def fused_linear_cross_entropy_loss(
     """Cross entropy of x weight^T + bias.
 
     Args:
-        x: [N, H] in float16, bfloat16, float32 or float64; logits have its dtype, what
-            follows is float32 (float64 for float64).
+        x: [N, H] in float16, bfloat16, float32 or float64; logits have its dtype, or
+            autocast's, and what follows is float32 (float64 for float64).
         target: [N] classes from 0 to V-1, or ``ignore_index``, whose rows have loss 0.
         weight: [V, H]; bias: [V] or None.
         label_smoothing: share of the target that all classes have together.

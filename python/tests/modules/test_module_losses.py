@@ -152,6 +152,20 @@ def test_linear_cross_entropy_in_bfloat16(in_fp32):
         assert (got.float() - ref).norm() < 1e-2 * ref.norm()
 
 
+def test_autocast_decides_the_logits_dtype():
+    torch.manual_seed(8)
+    x, weight = torch.randn(12, 16, requires_grad=True), torch.randn(40, 16, requires_grad=True)
+    target, teacher, tw = torch.randint(0, 40, (12,)), torch.randn(12, 16), torch.randn(40, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = FusedLinearCrossEntropyLoss()(x, target, weight), FusedKLDivLoss()(x, teacher, weight, tw)
+    half = [t.detach().bfloat16() for t in (x, weight, teacher, tw)]
+    expected = FusedLinearCrossEntropyLoss()(half[0], target, half[1]), FusedKLDivLoss()(half[0], half[2], *half[1::2])
+    for loss, ref in zip(losses, expected):
+        assert torch.equal(loss, ref)
+        dx, dw = torch.autograd.grad(loss, (x, weight))
+        assert dx.dtype == dw.dtype == torch.float32 and dw.abs().sum() > 0
+
+
 def test_logits_are_never_there_as_a_whole():
     """The largest tensor that any operation makes is a chunk's, not [N, V]."""
     from torch.utils._python_dispatch import TorchDispatchMode
