@@ -395,14 +395,16 @@ def test_a_call_and_its_gradients(rule, gpu, monkeypatch, form):
     assert not want[1][0][:, 65:].any()
 
 
-@pytest.mark.parametrize("stem", ["gla", "simple_gla", "gsa"])
+@pytest.mark.parametrize("stem", ["gla", "simple_gla", "gsa", "rwkv6"])
 def test_definitions_of_the_library(stem, gpu, monkeypatch):
-    """Several states, several kernels, several heads a group."""
+    """Several states, several kernels, several heads a group, parameters of heads."""
     r = torch.Generator().manual_seed(0)
     op = load(stem)
     shapes = {a.name: [{"K": 16, "V": 16, "M": 8}.get(d, 16) for d in a.dims] for a in op.definition().arguments if a.kind == "token"}
-    inputs = {n: -torch.rand(1, 70, 2 if n in "qk" else 4, *s, generator=r) if n[0] in "gsf" else
+    inputs = {n: -torch.rand(1, 70, 2 if n in "qk" else 4, *s, generator=r) if n[0] in "gsfw" else
               torch.randn(1, 70, 2 if n in "qk" else 4, *s, generator=r) for n, s in shapes.items()}
+    inputs |= {a.name: torch.randn(4, 16, generator=r)[(...,) if a.dims else (..., 0)] for a in op.definition().arguments
+               if a.kind == "param"}
 
     def run():
         leaves = {n: leaf(x) for n, x in inputs.items()}

@@ -128,6 +128,7 @@ class _Planner:
         rows += [("d_final_state", s.name) for s in self.operators.definition.states]
         self.grads = {rows[i]: (grads[i], place) for place, i in enumerate(came)}
         self.where = dict(zip(self.operators.operand_names, training.order))
+        self.kinds = {a.name: a.kind for a in self.operators.inputs}
         self.states = self._states()
         self.copied: list[int] = []
         self.results: list[int] = []  # gradients, as indices into what is made
@@ -202,7 +203,8 @@ class _Planner:
         if pieces is None:  # no result depends on it
             return lambda made: torch.zeros(shape, dtype=dtype, device=device)
         (spec, index), *more = pieces
-        kind = "state" if spec.role == "d_initial_state" else spec.kind
+        # Kernels give a parameter's gradient a sequence at a time, as states are.
+        kind = "state" if spec.role == "d_initial_state" else self.kinds[spec.key]
         own = kind != "param" and shape[2 if kind == "token" else 1] == self.sizes.heads
         if own and not more and not spec.partial:
             return (lambda made: made[index]) if spec.dtype == dtype else (lambda made: made[index].to(dtype))
