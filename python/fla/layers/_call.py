@@ -44,7 +44,7 @@ class Call:
     keep: whether states are wanted, which is whether there is a cache.
     """
 
-    def __init__(self, layer, hidden_states, attention_mask, past_key_values, use_cache, cu_seqlens=None):
+    def __init__(self, layer, hidden_states, attention_mask, past_key_values, cu_seqlens=None):
         check_mask(attention_mask, hidden_states)
         if cu_seqlens is not None and hidden_states.shape[0] != 1:
             raise ValueError(f"{type(layer).__name__}: expected a batch of one with cu_seqlens, "

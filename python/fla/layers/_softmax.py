@@ -20,9 +20,14 @@ def _sdpa(q, k, v, mask=None, causal=False) -> torch.Tensor:
     """[B, T, H, D] attention over [B, S, H' , D] keys and values, H' a divisor of H; mask [B, 1, T, S]."""
     if k.shape[2] != v.shape[2]:      # one key head for all
         k = k.expand(-1, -1, v.shape[2], -1)
+    dtype = q.dtype
+    if dtype == torch.float16 and q.device.type == "cpu":
+        # CPUs emulate float16, and PyTorch rounds the weights to it block by block: where a row
+        # starts would show in its results.
+        q, k, v = q.float(), k.float(), v.float()
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     o = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=q.shape[1] != k.shape[1])
-    return o.transpose(1, 2)
+    return o.transpose(1, 2).to(dtype)
 
 
 def _window_mask(positions_q, positions_k, window: int | None) -> torch.Tensor:

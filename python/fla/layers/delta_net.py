@@ -89,7 +89,7 @@ class DeltaNet(DeltaLayer):
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values=None,
                 use_cache: bool | None = False, output_attentions: bool | None = False, **kwargs):
-        call = Call(self, hidden_states, attention_mask, past_key_values, use_cache, kwargs.get("cu_seqlens"))
+        call = Call(self, hidden_states, attention_mask, past_key_values, kwargs.get("cu_seqlens"))
         q, k, v = self.project(call)
         beta = self.b_proj(call.x).sigmoid() if self.use_beta else torch.ones_like(q[..., 0])
         if self.allow_neg_eigval:

@@ -66,7 +66,7 @@ class GatedDeltaProduct(DeltaLayer):
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values=None,
                 use_cache: bool | None = False, output_attentions: bool | None = False, **kwargs):
-        call = Call(self, hidden_states, attention_mask, past_key_values, use_cache, kwargs.get("cu_seqlens"))
+        call = Call(self, hidden_states, attention_mask, past_key_values, kwargs.get("cu_seqlens"))
         q, k, v = self.project(call)
         groups = max(1, self.num_v_heads // self.num_heads)
         q = repeat_heads(heads(q, self.head_k_dim), groups)

@@ -78,7 +78,7 @@ class GatedSlotAttention(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values=None,
                 use_cache: bool | None = False, output_attentions: bool | None = False, **kwargs):
-        call = Call(self, hidden_states, attention_mask, past_key_values, use_cache, kwargs.get("cu_seqlens"))
+        call = Call(self, hidden_states, attention_mask, past_key_values, kwargs.get("cu_seqlens"))
         q, k, v = call.project("q", "k", "v")
         q, k = (self.feature_map(heads(x, self.head_k_dim)) for x in (q, k))
         v = F.silu(heads(v, self.head_v_dim))

@@ -66,7 +66,7 @@ class HGRN2Attention(nn.Module):
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values=None,
                 use_cache: bool | None = False, output_attentions: bool | None = False,
                 lower_bound: torch.Tensor | None = None, **kwargs):
-        call = Call(self, hidden_states, attention_mask, past_key_values, use_cache, kwargs.get("cu_seqlens"))
+        call = Call(self, hidden_states, attention_mask, past_key_values, kwargs.get("cu_seqlens"))
         q, f, i = call.project("q", "f", "i")
         g = bounded_log_gate(f, lower_bound if self.layer_idx else None)
         k = (1 - g.exp()).to(i.dtype)

@@ -64,7 +64,7 @@ class LightNetAttention(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values=None,
                 use_cache: bool | None = False, output_attentions: bool | None = False, **kwargs):
-        call = Call(self, hidden_states, attention_mask, past_key_values, use_cache, kwargs.get("cu_seqlens"))
+        call = Call(self, hidden_states, attention_mask, past_key_values, kwargs.get("cu_seqlens"))
         q, k, v = call.project("q", "k", "v")
         q, k, v = heads(F.silu(q), self.head_f_dim), heads(k, self.head_f_dim), heads(v, self.head_i_dim)
         o, state = load("lightnet")(q, k, v, scale=self.head_f_dim ** -0.5, **call.options)

@@ -89,7 +89,7 @@ class LinearAttention(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values=None,
                 use_cache: bool | None = False, output_attentions: bool | None = False, **kwargs):
-        call = Call(self, hidden_states, attention_mask, past_key_values, use_cache, kwargs.get("cu_seqlens"))
+        call = Call(self, hidden_states, attention_mask, past_key_values, kwargs.get("cu_seqlens"))
         q, k, v = call.project("q", "k", "v")
         q = self.feature_map_q(heads(q, self.head_k_dim))
         k = self.feature_map_k(repeat_heads(heads(k, self.head_k_dim), self.num_kv_groups))

@@ -102,7 +102,7 @@ class Mamba(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values=None,
                 use_cache: bool | None = False, output_attentions: bool | None = False, **kwargs):
-        call = Call(self, hidden_states, attention_mask, past_key_values, use_cache, kwargs.get("cu_seqlens"))
+        call = Call(self, hidden_states, attention_mask, past_key_values, kwargs.get("cu_seqlens"))
         x, gate = self.in_proj(call.x).chunk(2, dim=-1)
         y, state = self._scan(convolve(self.conv1d, self.activation, x, call), call)
         call.save(state)

@@ -113,7 +113,7 @@ class Mamba2(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values=None,
                 use_cache: bool | None = False, output_attentions: bool | None = False, **kwargs):
-        call = Call(self, hidden_states, attention_mask, past_key_values, use_cache, kwargs.get("cu_seqlens"))
+        call = Call(self, hidden_states, attention_mask, past_key_values, kwargs.get("cu_seqlens"))
         projected = self.in_proj(call.x)
         gate, xBC, dt = projected.split([self.intermediate_size, self.conv_dim, self.num_heads], dim=-1)
         shared = self.n_groups * self.ssm_state_size

@@ -162,7 +162,7 @@ class MomAttention(DecayGate):
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values=None,
                 use_cache: bool | None = False, output_attentions: bool | None = False, **kwargs):
-        call = Call(self, hidden_states, attention_mask, past_key_values, use_cache, kwargs.get("cu_seqlens"))
+        call = Call(self, hidden_states, attention_mask, past_key_values, kwargs.get("cu_seqlens"))
         x, cu_seqlens = call.x, call.cu_seqlens
         logits = self.gate(hidden_states)
         if cu_seqlens is None:

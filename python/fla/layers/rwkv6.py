@@ -173,7 +173,7 @@ class RWKV6Attention(nn.Module):
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values=None,
                 use_cache: bool | None = False, output_attentions: bool | None = False,
                 cu_seqlens: torch.Tensor | None = None, **kwargs):
-        call = Call(self, hidden_states, attention_mask, past_key_values, use_cache, cu_seqlens)
+        call = Call(self, hidden_states, attention_mask, past_key_values, cu_seqlens)
         x = call.x
         delta, last = previous_difference(x, call, call.state.get("conv_state"))
         r, w, k, v, g = (projection(x, mix, delta) for projection, mix in zip(

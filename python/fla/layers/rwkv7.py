@@ -146,7 +146,7 @@ class RWKV7Attention(nn.Module):
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values=None,
                 use_cache: bool | None = False, output_attentions: bool | None = False,
                 v_first: torch.Tensor | None = None, cu_seqlens: torch.Tensor | None = None, **kwargs):
-        call = Call(self, hidden_states, attention_mask, past_key_values, use_cache, cu_seqlens)
+        call = Call(self, hidden_states, attention_mask, past_key_values, cu_seqlens)
         delta, last = previous_difference(call.x, call, call.state.get("conv_state"))
         xr, xw, xk, xv, xa, xg = fused_addcmul_rwkv7(call.x, delta, self.x_r, self.x_w, self.x_k, self.x_v, self.x_a,
                                                      self.x_g)

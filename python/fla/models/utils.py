@@ -183,7 +183,8 @@ class FLACache(HFCache):
 
     def __getitem__(self, layer_idx: int) -> dict[str, Any]:
         if layer_idx >= len(self.layers):
-            raise KeyError(f"Cache only has {len(self.layers)} layers, attempted to access layer with index {layer_idx}")
+            raise KeyError(f"Cache only has {len(self.layers)} layers, attempted to access layer with index "
+                           f"{layer_idx}")
         return self.layers[layer_idx].state
 
     def __iter__(self):

@@ -2,7 +2,10 @@
 
 from fla._registration import register
 from fla.models.gated_deltaproduct.configuration_gated_deltaproduct import GatedDeltaProductConfig
-from fla.models.gated_deltaproduct.modeling_gated_deltaproduct import GatedDeltaProductForCausalLM, GatedDeltaProductModel
+from fla.models.gated_deltaproduct.modeling_gated_deltaproduct import (
+    GatedDeltaProductForCausalLM,
+    GatedDeltaProductModel,
+)
 
 register(GatedDeltaProductConfig, GatedDeltaProductModel, GatedDeltaProductForCausalLM)
 

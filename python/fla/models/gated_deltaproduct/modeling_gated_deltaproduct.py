@@ -8,7 +8,8 @@ from fla.models.decoder import CausalLM, Decoder, FLAPreTrainedModel
 from fla.models.gated_deltaproduct.configuration_gated_deltaproduct import GatedDeltaProductConfig
 from fla.models.utils import FLAUnsupportedCacheGenerationMixin
 
-__all__ = ["GatedDeltaProductBlock", "GatedDeltaProductPreTrainedModel", "GatedDeltaProductModel", "GatedDeltaProductForCausalLM"]
+__all__ = ["GatedDeltaProductBlock", "GatedDeltaProductPreTrainedModel",
+           "GatedDeltaProductModel", "GatedDeltaProductForCausalLM"]
 
 
 class GatedDeltaProductBlock(Block):

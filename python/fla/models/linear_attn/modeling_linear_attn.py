@@ -8,7 +8,8 @@ from fla.models.decoder import CausalLM, Decoder, FLAPreTrainedModel
 from fla.models.linear_attn.configuration_linear_attn import LinearAttentionConfig
 from fla.models.utils import FLAUnsupportedCacheGenerationMixin
 
-__all__ = ["LinearAttentionBlock", "LinearAttentionPreTrainedModel", "LinearAttentionModel", "LinearAttentionForCausalLM"]
+__all__ = ["LinearAttentionBlock", "LinearAttentionPreTrainedModel",
+           "LinearAttentionModel", "LinearAttentionForCausalLM"]
 
 
 class LinearAttentionBlock(Block):

@@ -34,6 +34,7 @@ class Mamba2Config(FLAConfig):
         if not 0 < low <= high:
             raise ValueError(f"`A_init_range` must be a positive (min, max) pair; got {self.A_init_range}")
         if not 0 < self.dt_min <= self.dt_max:
-            raise ValueError(f"`dt_min` and `dt_max` must satisfy 0 < dt_min <= dt_max; got {self.dt_min}, {self.dt_max}")
+            raise ValueError("`dt_min` and `dt_max` must satisfy 0 < dt_min <= dt_max; "
+                             f"got {self.dt_min}, {self.dt_max}")
         if self.dt_init_floor <= 0:
             raise ValueError(f"`dt_init_floor` must be > 0; got {self.dt_init_floor}")

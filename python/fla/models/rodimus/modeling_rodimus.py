@@ -20,7 +20,9 @@ __all__ = ["RodimusBlock", "RodimusPreTrainedModel", "RodimusModel", "RodimusFor
 
 
 class RodimusBlock(GradientCheckpointingLayer):
-    """A mixer; rodimus_plus adds shared-key attention and a feed-forward; a layer of `attn` is attention and feed-forward.
+    """A mixer; rodimus_plus adds shared-key attention and a feed-forward.
+
+    A layer of `attn` is attention and a feed-forward.
 
     The residual stream is float32 with residual_in_fp32. With
     block_residual_in_fp32 it also stays so between blocks: the hidden states that

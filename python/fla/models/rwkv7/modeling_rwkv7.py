@@ -46,7 +46,7 @@ class RWKV7FeedForward(nn.Module):
 
     def forward(self, x: torch.Tensor, attention_mask: torch.Tensor | None = None, state=None,
                 cu_seqlens: torch.Tensor | None = None, **kwargs):
-        call = Call(self, x, attention_mask, state, True, cu_seqlens)
+        call = Call(self, x, attention_mask, state, cu_seqlens)
         delta, last = previous_difference(call.x, call, call.state.get("ffn_state"))
         call.save_more(ffn_state=last)
         return call.unpack(self.value(self.act_fn(self.key(call.x.addcmul(delta, self.x_k))))), state

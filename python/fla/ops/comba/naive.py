@@ -34,11 +34,11 @@ def naive_recurrent_comba(
     S = q.new_zeros(*q.shape[:2], q.shape[-1], v.shape[-1])
     S = S if initial_state is None else S + initial_state
     outputs = []
-    for t in range(q.shape[2]):
-        fed_back = (p[:, :, t, None] @ S).squeeze(-2)
-        written = beta[:, :, t, None] * (v[:, :, t] - fed_back)
-        S = g[:, :, t, None, None].exp() * S + k[:, :, t, :, None] * written[:, :, None]
-        outputs.append((q[:, :, t, None] @ S).squeeze(-2))
+    for q_t, k_t, v_t, p_t, b_t, g_t in zip(*(x.unbind(2) for x in (q, k, v, p, beta, g))):
+        fed_back = (p_t[..., None, :] @ S).squeeze(-2)
+        written = b_t[..., None] * (v_t - fed_back)
+        S = g_t[..., None, None].exp() * S + k_t[..., None] * written[..., None, :]
+        outputs.append((q_t[..., None, :] @ S).squeeze(-2))
     return torch.stack(outputs, 1).to(dtype), S if output_final_state else None
 
 

@@ -28,10 +28,10 @@ def delta_rule_recurrence(
     S = q.new_zeros(*q.shape[:2], q.shape[-1], v.shape[-1])
     S = S if initial_state is None else S + initial_state
     outputs = []
-    for t in range(q.shape[2]):
-        old = (k[:, :, t, None] @ S).squeeze(-2)
-        S = S + k[:, :, t, :, None] * (beta[:, :, t] * (v[:, :, t] - old))[:, :, None]
-        outputs.append((q[:, :, t, None] @ S).squeeze(-2))
+    for q_t, k_t, v_t, b_t in zip(*(x.unbind(2) for x in (q, k, v, beta))):
+        old = (k_t[..., None, :] @ S).squeeze(-2)
+        S = S + k_t[..., None] * (b_t * (v_t - old))[..., None, :]
+        outputs.append((q_t[..., None, :] @ S).squeeze(-2))
     return torch.stack(outputs, 2).to(dtype), S if output_final_state else None
 
 

@@ -39,12 +39,14 @@ def naive_recurrent_gated_delta_product(
     S = q.new_zeros(q.shape[0], *q.shape[2:], v.shape[-1])
     S = S if initial_state is None else S + initial_state
     outputs = []
-    for t in range(q.shape[1]):
-        if g is not None:
-            S = g[:, t, :, None, None].to(compute).exp() * S
-        for j in range(t * n, (t + 1) * n):
-            old = (k[:, j, :, None] @ S).squeeze(-2)
-            S = S + k[:, j, :, :, None] * (beta[:, j, :, None] * (v[:, j] - old))[:, :, None]
-        outputs.append((q[:, t, :, None] @ S).squeeze(-2))
+    steps = list(zip(*(x.unbind(1) for x in (k, v, beta))))
+    gates = [None] * q.shape[1] if g is None else g.to(compute).unbind(1)
+    for t, (q_t, g_t) in enumerate(zip(q.unbind(1), gates)):
+        if g_t is not None:
+            S = g_t[..., None, None].exp() * S
+        for k_j, v_j, b_j in steps[t * n:(t + 1) * n]:
+            old = (k_j[..., None, :] @ S).squeeze(-2)
+            S = S + k_j[..., None] * (b_j[..., None] * (v_j - old))[..., None, :]
+        outputs.append((q_t[..., None, :] @ S).squeeze(-2))
     o = torch.stack(outputs, 1) if outputs else v.new_zeros(q.shape[0], 0, *v.shape[2:])
     return o.to(dtype), S if output_final_state else None

@@ -28,10 +28,11 @@ def naive_recurrent_gated_oja_rule(
     S = q.new_zeros(q.shape[0], *q.shape[2:], v.shape[-1])
     S = S if initial_state is None else S + initial_state
     outputs = []
-    for t in range(q.shape[1]):
-        if gv is not None:
-            S = S * gv[:, t, :, None, :].to(compute).exp()
-        explained = (S @ v[:, t, :, :, None]).squeeze(-1)
-        S = S + (beta[:, t, :, None] * (k[:, t] - explained))[..., None] * v[:, t, :, None, :]
-        outputs.append((q[:, t, :, None] @ S).squeeze(-2))
+    gates = [None] * q.shape[1] if gv is None else gv.to(compute).unbind(1)
+    for q_t, k_t, v_t, b_t, g_t in zip(*(x.unbind(1) for x in (q, k, v, beta)), gates):
+        if g_t is not None:
+            S = S * g_t[..., None, :].exp()
+        explained = (S @ v_t[..., None]).squeeze(-1)
+        S = S + (b_t[..., None] * (k_t - explained))[..., None] * v_t[..., None, :]
+        outputs.append((q_t[..., None, :] @ S).squeeze(-2))
     return torch.stack(outputs, 1).to(dtype), S if output_final_state else None

@@ -36,11 +36,11 @@ def naive_recurrent_gdn2(
     S = q.new_zeros(*q.shape[:2], q.shape[-1], v.shape[-1])
     S = S if initial_state is None else S + initial_state
     outputs = []
-    for t in range(q.shape[2]):
-        S = g[:, :, t, :, None].exp() * S
-        erased = ((b[:, :, t] * k[:, :, t])[:, :, None] @ S).squeeze(-2)
-        S = S + k[:, :, t, :, None] * (w[:, :, t] * v[:, :, t] - erased)[:, :, None]
-        outputs.append((q[:, :, t, None] @ S).squeeze(-2))
+    for q_t, k_t, v_t, g_t, b_t, w_t in zip(*(x.unbind(2) for x in (q, k, v, g, b, w))):
+        S = g_t[..., None].exp() * S
+        erased = ((b_t * k_t)[..., None, :] @ S).squeeze(-2)
+        S = S + k_t[..., None] * (w_t * v_t - erased)[..., None, :]
+        outputs.append((q_t[..., None, :] @ S).squeeze(-2))
     return torch.stack(outputs, 1).to(dtype), S if output_final_state else None
 
 

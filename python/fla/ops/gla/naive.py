@@ -25,8 +25,8 @@ def naive_recurrent_gla(
     S = q.new_zeros(q.shape[0], *q.shape[2:], v.shape[-1])
     S = S if initial_state is None else S + initial_state
     outputs = []
-    for t in range(q.shape[1]):
-        S = gk[:, t, :, :, None].exp() * S + k[:, t, :, :, None] * v[:, t, :, None, :]
-        outputs.append((q[:, t, :, None, :] @ S).squeeze(-2))
+    for q_t, k_t, v_t, g_t in zip(*(x.unbind(1) for x in (q, k, v, gk))):
+        S = g_t[..., None].exp() * S + k_t[..., None] * v_t[..., None, :]
+        outputs.append((q_t[..., None, :] @ S).squeeze(-2))
     o = torch.stack(outputs, 1) if outputs else v.new_zeros(v.shape)
     return o.to(dtype), S if output_final_state else None

@@ -35,10 +35,10 @@ def naive_recurrent_gsa(
     if initial_state is not None:
         Hk, Hv = Hk + initial_state[0], Hv + initial_state[1]
     outputs = []
-    for t in range(q.shape[1]):
-        decay = g[:, t].exp()
-        Hk = decay[:, :, None, :] * Hk + k[:, t, :, :, None] * s[:, t, :, None, :]
-        Hv = decay[:, :, :, None] * Hv + s[:, t, :, :, None] * v[:, t, :, None, :]
-        queries = q[:, t].unflatten(1, (heads, group))  # the heads that share a state
+    for q_t, k_t, v_t, s_t, g_t in zip(*(x.unbind(1) for x in (q, k, v, s, g))):
+        decay = g_t.exp()
+        Hk = decay[..., None, :] * Hk + k_t[..., None] * s_t[..., None, :]
+        Hv = decay[..., None] * Hv + s_t[..., None] * v_t[..., None, :]
+        queries = q_t.unflatten(1, (heads, group))  # the heads that share a state
         outputs.append(((queries @ Hk).softmax(-1) @ Hv).flatten(1, 2))
     return torch.stack(outputs, 1).to(dtype), (Hk, Hv) if output_final_state else None

@@ -19,8 +19,8 @@ def naive_recurrent_hgrn(
     h = x.new_zeros(x.shape[0], x.shape[2])
     h = h if initial_state is None else h + initial_state
     outputs = []
-    for t in range(x.shape[1]):
-        h = g[:, t].exp() * h + x[:, t]
+    for x_t, g_t in zip(x.unbind(1), g.unbind(1)):
+        h = g_t.exp() * h + x_t
         outputs.append(h)
     return torch.stack(outputs, 1).to(dtype), h if output_final_state else None
 

@@ -35,11 +35,11 @@ def naive_recurrent_kda(
     S = q.new_zeros(*q.shape[:2], q.shape[-1], v.shape[-1])
     S = S if initial_state is None else S + initial_state
     outputs = []
-    for t in range(q.shape[2]):
-        S = g[:, :, t, :, None].exp() * S
-        old = (k[:, :, t, None] @ S).squeeze(-2)
-        S = S + k[:, :, t, :, None] * (beta[:, :, t, None] * (v[:, :, t] - old))[:, :, None]
-        outputs.append((q[:, :, t, None] @ S).squeeze(-2))
+    for q_t, k_t, v_t, g_t, b_t in zip(*(x.unbind(2) for x in (q, k, v, g, beta))):
+        S = g_t[..., None].exp() * S
+        old = (k_t[..., None, :] @ S).squeeze(-2)
+        S = S + k_t[..., None] * (b_t[..., None] * (v_t - old))[..., None, :]
+        outputs.append((q_t[..., None, :] @ S).squeeze(-2))
     return torch.stack(outputs, 1).to(dtype), S if output_final_state else None
 
 

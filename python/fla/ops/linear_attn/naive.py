@@ -30,9 +30,9 @@ def naive_recurrent_linear_attn(
     S = q.new_zeros(q.shape[0], *q.shape[2:], v.shape[-1])
     S = S if S0 is None else S + S0
     outputs = []
-    for t in range(q.shape[1]):
-        S = S + k[:, t, :, :, None] * v[:, t, :, None, :]
-        outputs.append((q[:, t, :, None, :] @ S).squeeze(-2))
+    for q_t, k_t, v_t in zip(*(x.unbind(1) for x in (q, k, v))):
+        S = S + k_t[..., None] * v_t[..., None, :]
+        outputs.append((q_t[..., None, :] @ S).squeeze(-2))
     o, final = torch.stack(outputs, 1), S
     if normalize:
         z = k.cumsum(1) if z0 is None else k.cumsum(1) + z0

@@ -28,13 +28,13 @@ def precond_recurrence(q, k, v, g_atk, g, beta_atk, beta, scale, S, A, x, eps, l
     A = k.new_zeros(k.shape[0], *k.shape[2:]) if A is None else A
     S = k.new_zeros(k.shape[0], v.shape[2], k.shape[-1], v.shape[-1]) if S is None else S
     outputs = []
-    for t in range(q.shape[1]):
-        A = g_atk[:, t, :, None].exp() * A + beta_atk[:, t, :, None] * k[:, t] ** 2
-        key, written = (y.repeat_interleave(group, 1) for y in (k[:, t], k[:, t] * preconditioner(A, centre, x, eps)))
-        S = g[:, t, :, :, None].exp() * S
-        old = (key[:, :, None] @ S).squeeze(-2)
-        S = S + written[..., None] * (beta[:, t, :, None] * (v[:, t] - old))[:, :, None]
-        outputs.append((q[:, t, :, None] @ S).squeeze(-2))
+    for q_t, k_t, v_t, ga_t, g_t, ba_t, b_t in zip(*(y.unbind(1) for y in (q, k, v, g_atk, g, beta_atk, beta))):
+        A = ga_t[..., None].exp() * A + ba_t[..., None] * k_t ** 2
+        key, written = (y.repeat_interleave(group, 1) for y in (k_t, k_t * preconditioner(A, centre, x, eps)))
+        S = g_t[..., None].exp() * S
+        old = (key[..., None, :] @ S).squeeze(-2)
+        S = S + written[..., None] * (b_t[..., None] * (v_t - old))[..., None, :]
+        outputs.append((q_t[..., None, :] @ S).squeeze(-2))
     return torch.stack(outputs, 1), S, A
 
 

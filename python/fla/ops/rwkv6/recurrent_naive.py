@@ -27,10 +27,10 @@ def naive_recurrent_rwkv6(
     S = q.new_zeros(*q.shape[:2], q.shape[-1], v.shape[-1])
     S = S if initial_state is None else S + initial_state
     outputs = []
-    for t in range(q.shape[2]):
-        written = k[:, :, t, :, None] * v[:, :, t, None]
-        outputs.append((q[:, :, t, None] @ (S + u[:, :, None] * written)).squeeze(-2))
-        S = w[:, :, t, :, None].exp() * S + written
+    for q_t, k_t, v_t, w_t in zip(*(x.unbind(2) for x in (q, k, v, w))):
+        written = k_t[..., None] * v_t[..., None, :]
+        outputs.append((q_t[..., None, :] @ (S + u[..., None] * written)).squeeze(-2))
+        S = w_t[..., None].exp() * S + written
     return torch.stack(outputs, 2).to(dtype), S if output_final_state else None
 
 

@@ -27,11 +27,12 @@ def naive_recurrent_simple_gla(
     S = q.new_zeros(q.shape[0], *q.shape[2:], v.shape[-1])
     S = S if initial_state is None else S + initial_state
     outputs = []
-    for t in range(q.shape[1]):
-        if g is not None:
-            S = g[:, t, :, None, None].to(compute).exp() * S
-        S = S + k[:, t, :, :, None] * v[:, t, :, None, :]
-        outputs.append((q[:, t, :, None, :] @ S).squeeze(-2))
+    gates = [None] * q.shape[1] if g is None else g.to(compute).unbind(1)
+    for q_t, k_t, v_t, g_t in zip(q.unbind(1), k.unbind(1), v.unbind(1), gates):
+        if g_t is not None:
+            S = g_t[..., None, None].exp() * S
+        S = S + k_t[..., None] * v_t[..., None, :]
+        outputs.append((q_t[..., None, :] @ S).squeeze(-2))
     o = torch.stack(outputs, 1) if outputs else v.new_zeros(v.shape)
     return o.to(dtype), S if output_final_state else None
 

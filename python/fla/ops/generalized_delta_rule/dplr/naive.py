@@ -20,10 +20,10 @@ def dplr_recurrence(q, k, v, alpha, beta, gk, initial_state=None, output_final_s
     S = q.new_zeros(*q.shape[:2], q.shape[-1], v.shape[-1])
     S = S if initial_state is None else S + initial_state
     outputs = []
-    for t in range(q.shape[2]):
-        read = alpha[:, :, t, None] @ S
-        S = gk[:, :, t, :, None].exp() * S + beta[:, :, t, :, None] * read + k[:, :, t, :, None] * v[:, :, t, None]
-        outputs.append((q[:, :, t, None] @ S).squeeze(-2))
+    for q_t, k_t, v_t, a_t, b_t, g_t in zip(*(x.unbind(2) for x in (q, k, v, alpha, beta, gk))):
+        read = a_t[..., None, :] @ S
+        S = g_t[..., None].exp() * S + b_t[..., None] * read + k_t[..., None] * v_t[..., None, :]
+        outputs.append((q_t[..., None, :] @ S).squeeze(-2))
     return torch.stack(outputs, 2).to(dtype), S if output_final_state else None
 
 
