@@ -2,27 +2,26 @@
 
 First calls are measured in processes of their own with empty caches (fla's and the
 driver's of compiled PTX) and again with full ones; imports, the CUDA context and the
-inputs come before.
+inputs come before. Several definitions are measured at once, on processors of their own.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
 import definitions
 import torch
-from fla.lang import load
+from fla.lang import load, programs
 from torch.nn import functional as F
+from workers import processors, run_tasks
 
 import fla
 
-__all__ = ["copy_rate", "first_calls", "forward_times", "graph", "launch_overhead", "new_shapes", "FORWARDS"]
+__all__ = ["copy_rate", "first_calls", "forward_times", "graph", "launch_overhead", "new_shapes", "FORWARDS", "ASKED", "EACH"]
 
 FORWARDS = ("simple_gla", "gla", "gated_delta_rule")
 GATES = {"simple_gla": ("g",), "gla": ("gk",), "gated_delta_rule": ("g", "beta")}
@@ -100,6 +99,12 @@ def launch_overhead(name: str = "gated_delta_rule", calls: int = 200) -> dict:
     for _ in range(3):
         op(**leaves)
     found["overhead with autograd"] = min(round_of(lambda: op(**leaves)) for _ in range(7))
+    o = op(**leaves)[0]
+    wanted, d = list(leaves.values()), torch.randn_like(o)
+    back = lambda: torch.autograd.grad(o, wanted, d, retain_graph=True)  # noqa: E731
+    for _ in range(3):
+        back()
+    found["overhead of a backward"] = min(round_of(back) for _ in range(7))
     return found
 
 
@@ -146,72 +151,82 @@ def graph(name: str = "gated_delta_rule") -> bool:
 
 # ---- First calls, in processes of their own ----
 
-def _first(stem: str) -> dict:
-    """Seconds of the first forward, training forward and backward of this process."""
-    op = load(stem)
-    call = definitions.draw(stem, definitions.Case("first"), 128, tried=False)
-    x = {n: t.cuda().bfloat16() for n, t in call.tensors.items()}
-    leaves = {n: t.clone().requires_grad_() for n, t in x.items()}
-    torch.cuda.synchronize()
-
-    def timed(function) -> float:
-        begin = time.perf_counter()
-        function()
-        torch.cuda.synchronize()
-        return time.perf_counter() - begin
-
-    found, kept = {}, []
-    with torch.no_grad():
-        found["forward"] = timed(lambda: op(**x, **call.values))
-    found["training forward"] = timed(lambda: kept.append(op(**leaves, **call.values)[0]))
-    found["backward"] = timed(lambda: torch.autograd.grad(kept[0].float().sum(), list(leaves.values()), allow_unused=True))
-    return found
+EACH = 4  # processors of a definition
 
 
-def _warm() -> None:
-    """A context, torch's own first kernels, and the driver's library."""
+def _alone(place: int) -> None:
+    """In a worker: processors of its own, a context, torch's own first kernels, and the driver's library."""
+    if hasattr(os, "sched_setaffinity"):
+        mine = sorted(os.sched_getaffinity(0))[place * EACH:(place + 1) * EACH]
+        os.sched_setaffinity(0, mine)
+        torch.set_num_threads(len(mine))
     x = torch.randn(64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     (x.float() * 2).sum().backward()
     torch.cuda.synchronize()
 
 
-def child(stems: list[str]) -> None:
-    """Prints a line of JSON a definition."""
-    _warm()
-    for stem in stems:
+@contextlib.contextmanager
+def _compiling():
+    """A list of the seconds that each call of the compiler takes meanwhile."""
+    spent, ask = [], programs.ask
+
+    def timed(*args):
+        begin = time.perf_counter()
         try:
-            row = _first(stem)
-        except Exception as error:
-            row = {"problem": f"{type(error).__name__}: {error}"}
-        print(json.dumps({"definition": stem, **row}), flush=True)
+            return ask(*args)
+        finally:
+            spent.append(time.perf_counter() - begin)
+
+    programs.ask = timed
+    try:
+        yield spent
+    finally:
+        programs.ask = ask
+
+
+def _first(stem: str) -> dict:
+    """Seconds of the first forward, training forward and backward of this process, and of these the compiler's."""
+    op = load(stem)
+    call = definitions.draw(stem, definitions.Case("first"), 128, tried=False)
+    x = {n: t.cuda().bfloat16() for n, t in call.tensors.items()}
+    leaves = {n: t.clone().requires_grad_() for n, t in x.items()}
+    torch.cuda.synchronize()
+    found, kept = {}, []
+
+    def timed(name: str, function) -> None:
+        begin = time.perf_counter()
+        with _compiling() as spent:
+            function()
+            torch.cuda.synchronize()
+        found[name], found[f"compiled {name}"] = time.perf_counter() - begin, sum(spent)
+
+    with torch.no_grad():
+        timed("forward", lambda: op(**x, **call.values))
+    timed("training forward", lambda: kept.append(op(**leaves, **call.values)[0]))
+    timed("backward", lambda: torch.autograd.grad(kept[0].float().sum(), list(leaves.values()), allow_unused=True))
+    return found
+
+
+@contextlib.contextmanager
+def _environment(**variables: str):
+    """For the processes that start meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def first_calls(stems: list[str], box: float) -> list[dict]:
     """Rows of cold and cached first calls; definitions that do not fit into `box` seconds are left out."""
     rows: dict[str, dict] = {s: {"definition": s} for s in stems}
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "FLA_CACHE_DIR": f"{folder}/fla", "CUDA_CACHE_PATH": f"{folder}/cuda"}
-        end = time.monotonic() + box
+    begin, jobs = time.monotonic(), max(1, processors() // EACH)
+    with tempfile.TemporaryDirectory() as folder, _environment(FLA_CACHE_DIR=f"{folder}/fla", CUDA_CACHE_PATH=f"{folder}/cuda"):
         for kind, share in (("cold", 0.75), ("cached", 1.0)):
-            todo = [s for s in stems if kind == "cold" or "cold" in rows[s]]
-            for line in _lines([sys.executable, __file__, *todo], environment, end - (1 - share) * box):
-                row = json.loads(line)
-                rows[row.pop("definition")][kind] = row
+            todo = [s for s in stems if kind == "cold" or "forward" in rows[s].get("cold", {})]
+            done, _ = run_tasks(_first, todo, begin + share * box, each=90.0, jobs=jobs, prepare=_alone)
+            for stem, row, problem in done:
+                rows[stem][kind] = row or {"problem": problem}
     return [r for r in rows.values() if "cold" in r]
-
-
-def _lines(command, environment, end: float) -> list[str]:
-    """Lines that a process prints until `end`."""
-    with tempfile.TemporaryFile("w+") as out:
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.DEVNULL, text=True)
-        try:
-            process.wait(timeout=max(1.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        out.seek(0)
-        return [line for line in out.read().splitlines() if line.startswith("{") and line.endswith("}")]
-
-
-if __name__ == "__main__":
-    child(sys.argv[1:])

@@ -19,9 +19,18 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _serve(pipe, function, prepare) -> None:
+def _context(forked: bool):
+    """How workers start: from nothing, or from one process that has imported what takes seconds and has touched no device."""
+    if not forked or "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "torch._dynamo", "fla.lang"])
+    return context
+
+
+def _serve(pipe, function, prepare, place: int) -> None:
     if prepare is not None:
-        prepare()
+        prepare(place)
     while True:
         task = pipe.recv()
         if task is None:
@@ -35,10 +44,9 @@ def _serve(pipe, function, prepare) -> None:
 
 
 class _Worker:
-    def __init__(self, function, prepare):
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, context, function, prepare, place: int):
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, function, prepare), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, function, prepare, place), daemon=True)
         self.process.start()
         theirs.close()
         self.task, self.since = None, 0.0
@@ -60,15 +68,19 @@ class _Worker:
         self.pipe.close()
 
 
-def run_tasks(function, tasks, deadline: float, each: float = 150.0, jobs: int = 0, prepare=None, on_end=None):
-    """Calls function(task) for the tasks in their order until the deadline (time.monotonic()).
+def run_tasks(function, tasks, deadline: float, each: float = 240.0, jobs: int = 0, prepare=None, on_end=None, choose=None, forked: bool = False):
+    """Calls function(task) for the tasks until the deadline (time.monotonic()).
 
-    Returns ([(task, result or None, problem or "")], tasks that were left out). A
-    task that runs when the deadline comes is left out too.
+    They begin in their order, or as choose(tasks left, [(task, result, problem)] so far)
+    picks one by its index. Workers that are `forked` begin sooner, in the environment of the
+    first of them. `prepare` gets the worker's place, from 0, of those at once.
+    Returns ([(task, result or None, problem or "")], tasks that were left out). A task
+    that runs when the deadline comes is left out too.
     """
     jobs = min(jobs or processors(), len(tasks))
     todo, done, left = list(tasks), [], []
-    workers = [_Worker(function, prepare) for _ in range(jobs)]
+    context = _context(forked)
+    workers = [_Worker(context, function, prepare, i) for i in range(jobs)]
 
     def finish(i: int, result, problem: str) -> None:
         done.append((workers[i].task, result, problem))
@@ -78,12 +90,12 @@ def run_tasks(function, tasks, deadline: float, each: float = 150.0, jobs: int =
 
     def replace(i: int) -> None:
         workers[i].end()
-        workers[i] = _Worker(function, prepare)
+        workers[i] = _Worker(context, function, prepare, i)
 
     while time.monotonic() < deadline and (todo or any(w.task is not None for w in workers)):
         for worker in workers:
             if worker.task is None and todo:
-                worker.give(todo.pop(0))
+                worker.give(todo.pop(choose(todo, done) if choose else 0))
         ready = wait([w.pipe for w in workers if w.task is not None], timeout=0.5)
         for i, worker in enumerate(workers):
             if worker.task is None:

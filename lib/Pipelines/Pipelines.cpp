@@ -110,6 +110,7 @@ static void addKernelize(OpPassManager &pm, const CompileOptions &options) {
   pm.addPass(createSimplifyTiles());
   if (dividesLoops(options)) {
     pm.addPass(createHoistScales());
+    pm.addPass(createFissionLeaves());
     pm.addPass(createFissionLoops());
     pm.addPass(createSimplifyTiles());
   }

@@ -1,17 +1,15 @@
 //===- Cubins.cpp - machine code of PTX, made once ------------------------===//
 #include "fla/Runtime/Cubins.h"
 #include "fla/Runtime/Cache.h"
+#include "fla/Support/Threads.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 
-#include <algorithm>
-#include <atomic>
 #include <mutex>
 #include <optional>
-#include <thread>
 
 namespace fla::runtime {
 
@@ -71,22 +69,6 @@ static void keep(const CubinRequest &request, const KernelCode &ptx, const std::
   writeCache(keyOf(request, ptx), {llvm::formatv("{0}", llvm::json::Value(std::move(about))), cubin});
 }
 
-/// Calls `work` for each index, on threads of its own: those of the pool round
-/// subnormal numbers to zero, and a compiler folds constants.
-static void forEach(size_t count, int64_t threads, llvm::function_ref<void(size_t)> work) {
-  std::atomic<size_t> next = 0;
-  auto drain = [&] {
-    for (size_t i; (i = next++) < count;)
-      work(i);
-  };
-  std::vector<std::thread> others;
-  for (int64_t i = 1; i < std::min<int64_t>(threads, count); ++i)
-    others.emplace_back(drain);
-  drain();
-  for (std::thread &other : others)
-    other.join();
-}
-
 llvm::Expected<std::vector<KernelCode>> makeCubins(const CubinRequest &request, LinkPtx link) {
   std::vector<KernelCode> texts = splitPtx(request.ptx), cubins;
   std::vector<size_t> missing;
@@ -100,7 +82,7 @@ llvm::Expected<std::vector<KernelCode>> makeCubins(const CubinRequest &request, 
   llvm::sort(missing, [&](size_t a, size_t b) { return texts[a].bytes.size() > texts[b].bytes.size(); });
   std::mutex mutex;
   llvm::Error error = llvm::Error::success();
-  forEach(missing.size(), request.threads, [&](size_t i) {
+  forEachOnThreads(missing.size(), request.threads, [&](size_t i) {
     const KernelCode &text = texts[missing[i]];
     llvm::Expected<std::string> cubin = link(text);
     if (!cubin) {

@@ -29,13 +29,21 @@ ROWS = (
     Knob("states", "FLA_STATES", "auto", "what a training forward keeps: 'save' the chunk states for the backward, "
          "'recompute' them there, or 'auto': save while they take no more memory than the inputs do",
          ("auto", "save", "recompute")),
+    Knob("disable_tensor_cache", "FLA_DISABLE_TENSOR_CACHE", "0", "1: fla.utils.tensor_cache remembers nothing",
+         ("0", "1")),
 )
 _BY_NAME = {row.name: row for row in ROWS}
 _OVERRIDES: dict[str, str] = {}
+_READ: dict[str, str] = {}  # values since the last override began or ended
 
 
 def get(name: str) -> str:
     """The value of a knob. Raises ValueError for a value that it does not take."""
+    value = _READ.get(name)
+    return _READ.setdefault(name, _read(name)) if value is None else value
+
+
+def _read(name: str) -> str:
     row = _BY_NAME[name]
     value = _OVERRIDES.get(name) or os.environ.get(row.variable) or row.default
     if row.choices and value not in row.choices:
@@ -51,11 +59,13 @@ def override(**values: str):
             raise ValueError(f"expected a knob ({', '.join(_BY_NAME)}), got {name!r}")
     before = dict(_OVERRIDES)
     _OVERRIDES.update(values)
+    _READ.clear()
     try:
         yield
     finally:
         _OVERRIDES.clear()
         _OVERRIDES.update(before)
+        _READ.clear()
 
 
 def cache_directory() -> str:

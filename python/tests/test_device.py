@@ -4,6 +4,7 @@ Everything between a call and the driver is real; see fake_gpu.py. Results of th
 kernels themselves are the business of the simulator and of test_device_cuda.py.
 """
 
+import contextlib
 import gc
 import json
 import re
@@ -11,13 +12,15 @@ import threading
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
 import fake_gpu
 import fla
 import fla.knobs
 from fake_gpu import STREAM, TARGET, FakeGPU
 from fla import _native
-from fla.lang import Scalar, State, Vec, devices, exp, load, outer, programs, recurrence
+from fla.lang import Scalar, State, Vec, devices, exp, launches, load, operators, outer, programs, recurrence
 from helpers import gated_delta_inputs, leaf
 
 pytestmark = pytest.mark.skipif(fake_gpu.compiler() is None, reason="no C compiler to build the fake driver with")
@@ -392,14 +395,16 @@ def test_a_call_and_its_gradients(rule, gpu, monkeypatch, form):
     assert not want[1][0][:, 65:].any()
 
 
-@pytest.mark.parametrize("stem", ["gla", "simple_gla", "gsa"])
+@pytest.mark.parametrize("stem", ["gla", "simple_gla", "gsa", "rwkv6"])
 def test_definitions_of_the_library(stem, gpu, monkeypatch):
-    """Several states, several kernels, several heads a group."""
+    """Several states, several kernels, several heads a group, parameters of heads."""
     r = torch.Generator().manual_seed(0)
     op = load(stem)
     shapes = {a.name: [{"K": 16, "V": 16, "M": 8}.get(d, 16) for d in a.dims] for a in op.definition().arguments if a.kind == "token"}
-    inputs = {n: -torch.rand(1, 70, 2 if n in "qk" else 4, *s, generator=r) if n[0] in "gsf" else
+    inputs = {n: -torch.rand(1, 70, 2 if n in "qk" else 4, *s, generator=r) if n[0] in "gsfw" else
               torch.randn(1, 70, 2 if n in "qk" else 4, *s, generator=r) for n, s in shapes.items()}
+    inputs |= {a.name: torch.randn(4, 16, generator=r)[(...,) if a.dims else (..., 0)] for a in op.definition().arguments
+               if a.kind == "param"}
 
     def run():
         leaves = {n: leaf(x) for n, x in inputs.items()}
@@ -410,7 +415,8 @@ def test_definitions_of_the_library(stem, gpu, monkeypatch):
 
     want = run()
     gpu.attach(monkeypatch)
-    assert all(torch.equal(a, b) for a, b in zip(want, run()))
+    for _ in range(2):  # the whole path, then from plans
+        assert all(torch.equal(a, b) for a, b in zip(want, run()))
 
 
 def calls(op):
@@ -462,6 +468,126 @@ def test_equal_calls_with_gradients_are_planned(rule, attached, states):
         d.sum().backward()
 
 
+@pytest.fixture
+def whole_backwards(monkeypatch):
+    """Counts backwards of planned calls that take the operator."""
+    count, through = [], operators.Operators.gradients_of
+    monkeypatch.setattr(operators.Operators, "gradients_of", lambda self, *a: (count.append(1), through(self, *a))[1])
+    return count
+
+
+def trained(rule, inputs, loss=lambda o, final: o.sin().sum(), **kwargs):
+    leaves = [leaf(x) for x in inputs]
+    return torch.autograd.grad(loss(*rule(*leaves, **kwargs)), leaves)
+
+
+LOSSES = {
+    "dense": (lambda o, final: o.sin().sum(), {}),
+    "expanded": (lambda o, final: o.sum(), {}),
+    "strided": (lambda o, final: o.sin().transpose(-1, -2).sin().sum() + (o.transpose(0, 1) * o.transpose(0, 1)).sum(), {}),
+    "final state alone": (lambda o, final: final.sin().sum(), {"output_final_state": True}),
+    "output alone": (lambda o, final: o.sin().sum(), {"output_final_state": True}),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_backwards_are_planned(rule, attached, whole_backwards, loss):
+    inputs, (function, kwargs) = gated_delta_inputs(T=70), LOSSES[loss]
+    want = trained(rule, inputs, function, **kwargs)  # the whole path
+    assert len(whole_backwards) == 1
+    for _ in range(2):
+        assert all(torch.equal(a, b) for a, b in zip(trained(rule, inputs, function, **kwargs), want))
+    assert len(whole_backwards) == 1
+
+
+def test_a_backward_makes_what_is_wanted_alone(rule, attached, whole_backwards):
+    q, k, v, g, beta = inputs = gated_delta_inputs(T=70)
+    everything = trained(rule, inputs)
+    for _ in range(2):
+        x = leaf(v)
+        before = len(attached.driver.launches)
+        (d,) = torch.autograd.grad(rule(q, k, x, g, beta)[0].sin().sum(), x)
+        assert torch.equal(d, everything[2])
+    manifest = next(iter([m for _, m in attached.hosts.values() if any(a["role"] == "d_input" for a in m["args"])]))
+    names = [manifest["args"][i]["name"] for i in manifest["kernels"][-1]["args"]]
+    addresses = dict(zip(names, attached.driver.launches[-1]["values"][::5]))
+    assert len(attached.driver.launches) > before
+    assert addresses["d_v"] and not any(addresses[f"d_{n}"] for n in ("q", "k", "g", "beta", "final_S", "initial_S"))
+
+
+def test_hooks_of_saved_tensors(rule, attached, whole_backwards):
+    """Tensors come back as copies, laid out in another way; a checkpoint computes them again."""
+    inputs = gated_delta_inputs(T=70)
+    want = [trained(rule, inputs) for _ in range(2)][0]
+
+    def other(x):
+        return x.transpose(0, -1).contiguous().transpose(0, -1) if x.is_floating_point() and x.dim() > 2 else x.clone()
+
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: x.clone(), other):
+        assert all(torch.equal(a, b) for a, b in zip(trained(rule, inputs), want))
+    leaves = [leaf(x) for x in inputs]
+    o = checkpoint(lambda *xs: rule(*xs)[0], *leaves, use_reentrant=False)
+    assert all(torch.equal(a, b) for a, b in zip(torch.autograd.grad(o.sin().sum(), leaves), want))
+
+
+def test_observers_see_the_operator_of_a_backward(rule, attached, whole_backwards):
+    inputs = gated_delta_inputs(T=70)
+    want = [trained(rule, inputs) for _ in range(2)][0]
+    leaves, before = [leaf(x) for x in inputs], len(whole_backwards)
+    loss = rule(*leaves)[0].sin().sum()
+    with Watch() as watch:
+        got = torch.autograd.grad(loss, leaves)
+    assert len(whole_backwards) == before + 1 and any("_backward" in name for name in watch.seen)
+    assert all(torch.equal(a, b) for a, b in zip(got, want))
+
+
+def test_a_planned_call_allocates_little(attached, monkeypatch):
+    """Outputs, and one tensor for all that kernels hand to each other."""
+    op = load("gsa")
+    inputs = {"q": torch.randn(1, 70, 2, 16), "k": torch.randn(1, 70, 2, 16), "v": torch.randn(1, 70, 2, 16),
+              "s": torch.randn(1, 70, 2, 8), "g": -torch.rand(1, 70, 2, 8)}
+    want = op(**inputs)[0]
+    assert torch.equal(op(**inputs)[0], want)
+    made, empty = [], torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *a, **k: (made.append(a), empty(*a, **k))[1])
+    assert torch.equal(op(**inputs)[0], want)
+    temps = [a for _, m in attached.hosts.values() for a in m["args"] if a["role"] == "temp"]
+    assert len(made) == 1 + bool(temps)
+
+
+def test_a_planned_call_on_another_device_than_the_current_one(rule, attached, monkeypatch):
+    """What is quick to allocate lies on the current device, so that has to be the call's."""
+    inputs, entered, at = gated_delta_inputs(T=20), [], [1]
+
+    @contextlib.contextmanager
+    def device(index):
+        before, at[0] = at[0], index
+        entered.append(index)
+        yield
+        at[0] = before
+
+    monkeypatch.setattr(launches, "_current_device", lambda: at[0])
+    monkeypatch.setattr(torch.cuda, "device", device)
+    want = rule(*inputs)[0]
+    prepared = next(iter(rule._plans.known.values())).prepared
+    monkeypatch.setattr(prepared, "_quick", True, raising=True)
+    assert torch.equal(rule(*inputs)[0], want) and entered == [0] and at == [1]
+    at[0] = 0
+    assert torch.equal(rule(*inputs)[0], want) and entered == [0]
+
+
+class Watch(TorchDispatchMode):
+    """Notes the operators that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.seen.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
 def test_plans_tell_tensors_apart_by_place(rule, attached):
     """The same tensor given twice, then two: no mix-up."""
     q, k, v, g, beta = gated_delta_inputs(T=20)
@@ -492,19 +618,12 @@ def test_what_needs_the_whole_path_takes_it(rule, attached):
 
 def test_observers_see_operators(rule, attached):
     """torch.compile, dispatch modes and transforms get the operator, plan or no plan."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            seen.append(str(function))
-            return function(*args, **(kwargs or {}))
-
-    inputs, seen = gated_delta_inputs(T=20), []
+    inputs = gated_delta_inputs(T=20)
     want = rule(*inputs)[0]
     assert torch.equal(rule(*inputs)[0], want) and rule._plans.known
-    with Watch():
+    with Watch() as watch:
         assert torch.equal(rule(*inputs)[0], want)
-    assert any("rule_" in name for name in seen)
+    assert any("rule_" in name for name in watch.seen)
     compiled = torch.compile(lambda *xs: 2 * rule(*xs)[0], fullgraph=True, backend="aot_eager")
     assert torch.equal(compiled(*inputs), 2 * want)
 

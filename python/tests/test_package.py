@@ -71,5 +71,5 @@ def test_nothing_else_reads_the_environment():
 
 
 def test_unknown_attributes():
-    with pytest.raises(AttributeError, match="no attribute 'layers'"):
-        fla.layers
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        fla.nothing

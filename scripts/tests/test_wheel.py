@@ -1,9 +1,12 @@
 """The wheel of `make wheel`: what is in it, and that it works with LLVM hidden.
 
 It is installed into empty virtual environments, which borrow torch and numpy from
-the environment of the tests. Without a wheel in dist/ these tests are skipped.
+the environment of the tests. `make test-long` builds the wheel before; these tests
+are skipped where there is none in dist/.
 """
 
+import base64
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -128,7 +131,50 @@ def test_contents():
     models = {f"fla/definitions/{path.name}" for path in (ROOT / "lib" / "Models").glob("*.mlir")}
     assert models <= files and "fla/libfla.so" in files and "fla/NOTICE.txt" in files
     assert "fla/_fla.cpython-311-x86_64-linux-gnu.so" in files
-    assert {f"fla/{path.relative_to(ROOT / 'python' / 'fla')}" for path in (ROOT / "python" / "fla").rglob("*.py")} <= files
+
+
+def test_it_is_of_this_checkout():
+    """Every text that the package is made of, as it is now; `make wheel` brings an older wheel up to date."""
+    package, native, header = ROOT / "python" / "fla", ROOT / "python" / "native", ROOT / "include" / "fla-c"
+    texts = {f"fla/{path.relative_to(package)}": path for path in package.rglob("*.py")}
+    texts.update({f"fla/native/{path.name}": path for path in native.iterdir()})
+    texts.update({f"fla/native/include/fla-c/{path.name}": path for path in header.iterdir()})
+    texts.update({f"fla/definitions/{path.name}": path for path in (ROOT / "lib" / "Models").glob("*.mlir")})
+    with zipfile.ZipFile(WHEELS[-1]) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    assert [name for name, path in texts.items() if held.get(name) != path.read_bytes()] == []
+
+
+def test_the_record():
+    """Each file's hash and size, as installers check them."""
+    with zipfile.ZipFile(WHEELS[-1]) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    record = next(name for name in held if name.endswith(".dist-info/RECORD"))
+    rows = dict(line.split(",", 1) for line in held[record].decode().splitlines())
+    assert rows.keys() == held.keys()
+    for name, data in held.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        assert rows[name] == ("," if name == record else f"sha256={digest},{len(data)}"), name
+
+
+def test_the_tag_is_honest(tmp_path):
+    """By another reader of the files than the one that computed it: the newest glibc that any of them asks for."""
+    tag = tuple(map(int, re.search(r"manylinux_(\d+)_(\d+)_x86_64", WHEELS[-1].name).groups()))
+    asked, libraries = {}, set()
+    with zipfile.ZipFile(WHEELS[-1]) as archive:
+        for name in archive.namelist():
+            if name.endswith(".so") or "/bin/" in name:
+                file = archive.extract(name, tmp_path)
+                text = run(["readelf", "--wide", "--version-info", "--dynamic", file]).stdout
+                libraries |= set(re.findall(r"Shared library: \[(.*?)\]", text))
+                needs = text.partition("Version needs section")[2]
+                for prefix, version in re.findall(r"Name: ([A-Z]+)_([\d.]+)\s", needs):
+                    asked.setdefault(prefix, set()).add(tuple(map(int, version.split("."))))
+                assert "GLIBC_PRIVATE" not in needs and "ABI_DT_RELR" not in needs, name
+    assert max(asked["GLIBC"]) == tag or max(asked["GLIBC"]) < tag == (2, 17)
+    assert max(asked["GLIBCXX"]) <= (3, 4, 30) and max(asked.get("CXXABI", {(1,)})) <= (1, 3, 13)  # those of gcc 12
+    assert libraries <= {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libgcc_s.so.1",
+                         "libstdc++.so.6", "ld-linux-x86-64.so.2"}
 
 
 def test_forward_and_backward_with_llvm_hidden(installed):
@@ -181,7 +227,9 @@ def test_every_python_with_headers(tmp_path):
     for suffix, interpreter in found.items():
         environment = tmp_path / suffix.strip(".")
         subprocess.run([interpreter, "-m", "venv", "--without-pip", environment], check=True)
-        pip(environment, "install", "--no-index", "--no-deps", WHEELS[-1])
+        # Unpacked, since the pip of the tests' Python need not run in each of them.
+        with zipfile.ZipFile(WHEELS[-1]) as archive:
+            archive.extractall(next(environment.glob("lib/*/site-packages")))
         done = python(environment, code, PATH="/nowhere")
         assert done.returncode == 0 and json.loads(done.stdout)["args"], (suffix, done.stderr)
 
@@ -205,9 +253,29 @@ def test_two_processes_with_a_cold_cache(installed):
 
 # ---- flash-linear-attention and fla-core, which are imported as fla too ----
 
-@pytest.fixture(scope="module")
-def peers(tmp_path_factory) -> list[Path]:
+def write_wheel(folder: Path, name: str, files: dict[str, str]) -> None:
+    """A wheel of a few texts."""
+    stem = f"{name.replace('-', '_')}-9.9.9"
+    files = {**files, f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.9.9\n",
+             f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
+    record = f"{stem}.dist-info/RECORD"
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
+        for path, text in {**files, record: "".join(f"{path},,\n" for path in [*files, record])}.items():
+            archive.writestr(path, text)
+
+
+def stand_ins(folder: Path) -> None:
+    """Wheels of the peers' names with what they have in common with ours: the folder fla."""
+    write_wheel(folder, "fla-core", {"fla/__init__.py": "__version__ = '9.9.9'\n", "fla/ops/__init__.py": ""})
+    write_wheel(folder, "flash-linear-attention", {"fla/layers/__init__.py": "", "fla/models/__init__.py": ""})
+
+
+@pytest.fixture(scope="module", params=["stand-ins", "published"])
+def peers(request, tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("peers")
+    if request.param == "stand-ins":
+        stand_ins(folder)
+        return sorted(folder.iterdir())
     done = run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", folder, *PEERS])
     if done.returncode != 0:
         pytest.skip(f"no package index gives {' and '.join(PEERS)}: {done.stderr.strip().splitlines()[-1]}")

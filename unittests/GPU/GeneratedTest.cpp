@@ -51,6 +51,7 @@ int main() {
   for (const char *chip : {"sm_90", "gfx942", "gfx1100", "gfx1201"})
     for (const char *element : {"bf16", "f32"})
       testOperations(chip, element);
+  testOperations("sm_90", "tf32");
   std::printf("%d kernels, %d failures, %.1f s\n", cases, failures, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return failures ? 1 : 0;
 }

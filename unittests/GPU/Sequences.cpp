@@ -4,9 +4,9 @@
 #include "Roles.h"
 #include "fla/Dialect/Tile/IR/Tile.h"
 
+#include <cmath>
 #include <limits>
 #include <numeric>
-#include <random>
 #include <set>
 
 using namespace fla;
@@ -96,12 +96,23 @@ llvm::Error Sequences::solve(llvm::ArrayRef<mlir::ModuleOp> modules) {
           for (Tensor<double> &gradient : problem.dOutputs)
             roundTo(type.getElementType(), gradient.data);
       });
+  }
+  auto solved = answersOf();
+  if (!solved)
+    return solved.takeError();
+  answers = std::move(*solved);
+  return llvm::Error::success();
+}
+
+llvm::Expected<std::map<Sequences::Place, check::Answer>> Sequences::answersOf() const {
+  std::map<Place, check::Answer> all;
+  for (auto &[place, problem] : problems) {
     auto answer = check::solveByTape(definition, problem);
     if (!answer)
       return answer.takeError();
-    answers[place] = std::move(*answer);
+    all[place] = std::move(*answer);
   }
-  return llvm::Error::success();
+  return all;
 }
 
 //===----------------------------------------------------------------------===//
@@ -260,23 +271,42 @@ std::map<std::string, double> Sequences::compare(mlir::ModuleOp module, const st
   return errorsOf(results);
 }
 
-llvm::Expected<std::map<std::string, double>> Sequences::sensitivity(double unit) const {
-  std::mt19937_64 random(1);
+// Log gates, parameters and numbers are added up and exponentiated in f32, whatever products take.
+void Sequences::move(double unit, std::mt19937_64 &random) {
   std::uniform_real_distribution<double> moves(-unit, unit);
-  auto move = [&](Tensor<double> &value) {
+  auto moveAll = [&](Tensor<double> &value) {
     for (double &x : value.data)
       x *= 1 + moves(random);
   };
-  std::map<Place, check::Answer> results;
-  for (auto [place, problem] : problems) { // a copy
-    for (auto &[name, value] : problem.values)
-      move(value);
+  for (auto &[place, problem] : problems) {
+    for (unsigned i = 0; i < definition.getArgNames().size(); ++i) {
+      auto it = problem.values.find(definition.getArgName(i).str());
+      bool multiplied = i < definition.getNumStates() || (definition.isPerToken(i) && !check::isGate(definition, i));
+      if (multiplied && it != problem.values.end())
+        moveAll(it->second);
+    }
     for (Tensor<double> &gradient : problem.dOutputs)
-      move(gradient);
-    auto answer = check::solveByTape(definition, problem);
-    if (!answer)
-      return answer.takeError();
-    results[place] = std::move(*answer);
+      moveAll(gradient);
+    for (auto &[name, gradient] : problem.dStates)
+      moveAll(gradient);
   }
-  return errorsOf(results);
+  share();
+}
+
+llvm::Expected<std::map<std::string, double>> Sequences::sensitivity(double unit) const {
+  constexpr int draws = 4;
+  std::mt19937_64 random(1);
+  std::map<std::string, double> squares;
+  for (int i = 0; i < draws; ++i) {
+    Sequences moved = *this;
+    moved.move(unit, random);
+    auto results = moved.answersOf();
+    if (!results)
+      return results.takeError();
+    for (auto &[name, error] : errorsOf(*results))
+      squares[name] += error * error / draws;
+  }
+  for (auto &[name, square] : squares)
+    square = std::sqrt(square);
+  return squares;
 }

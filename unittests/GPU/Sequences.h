@@ -13,6 +13,8 @@
 
 #include "fla/Check/Answer.h"
 
+#include <random>
+
 namespace fla::testing {
 
 /// Sizes and inputs of a launch.
@@ -38,14 +40,17 @@ public:
   interp::Buffers given(mlir::ModuleOp module) const;
   /// Errors of what a module's kernels wrote, by its name.
   std::map<std::string, double> compare(mlir::ModuleOp module, const std::map<std::string, std::vector<double>> &written) const;
-  /// What the exact results change by if every number that is given moves by up to
-  /// `unit` of itself: the error of an ideal program that rounds once.
+  /// What the exact results change by if what goes into products (inputs but log gates,
+  /// initial states, gradients of results) moves by up to `unit` of itself, at random: the
+  /// root mean square of a few draws. The error of an ideal program that rounds once.
   llvm::Expected<std::map<std::string, double>> sensitivity(double unit) const;
 
 private:
   Sequences(RecurrenceOp definition, const Setting &setting) : definition(definition), setting(setting) {}
   using Place = std::pair<int64_t, int64_t>; ///< sequence, head
 
+  void move(double unit, std::mt19937_64 &random);
+  llvm::Expected<std::map<Place, check::Answer>> answersOf() const;
   std::map<std::string, double> errorsOf(const std::map<Place, check::Answer> &results) const;
   int64_t headOf(llvm::StringRef name, int64_t head) const;
   int64_t headsOf(llvm::StringRef name) const;

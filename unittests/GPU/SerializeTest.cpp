@@ -104,6 +104,54 @@ static void testKernels() {
   expect(kernel.registers == -1, "PTX knows no registers");
 }
 
+/// A kernel like those above under another name.
+static std::string named(StringRef source, StringRef name) {
+  auto [head, rest] = source.split('@');
+  return (head + "@" + name + rest.drop_front(rest.find('('))).str();
+}
+
+static std::vector<size_t> placesOf(StringRef what, StringRef text) {
+  std::vector<size_t> places;
+  for (size_t at = text.find(what); at != StringRef::npos; at = text.find(what, at + 1))
+    places.push_back(at);
+  return places;
+}
+
+static void testSeveralKernels() {
+  constexpr StringRef shared = "llvm.mlir.global external @fla_shared() {addr_space = 3 : i32, alignment = 1024 : i64} : !llvm.array<0 x i8>\n";
+  std::string source = shared.str(), text;
+  for (const char *name : {"a", "b", "c", "d", "e"})
+    source += named(kNvidia, name);
+  auto code = compile(source.c_str(), *findChip("sm_90"), /*binary=*/false, text);
+  expect(succeeded(code), "several kernels: " + text);
+  if (failed(code))
+    return;
+  expect(placesOf(".version", code->code).size() == 1 && placesOf(".extern .shared", code->code).size() <= 1, "one head for all kernels");
+  std::vector<size_t> order;
+  for (const KernelResources &kernel : code->kernels) {
+    auto places = placesOf(".entry " + kernel.name + "(", code->code);
+    expect(places.size() == 1, "kernel " + kernel.name + " once");
+    order.insert(order.end(), places.begin(), places.end());
+  }
+  expect(order.size() == 5 && llvm::is_sorted(order), "kernels in the module's order");
+  auto again = compile(source.c_str(), *findChip("sm_90"), /*binary=*/false, text);
+  expect(succeeded(again) && again->code == code->code, "the same text each time");
+
+  // One of several makes the code generator give up.
+  auto fatal = compile((named(kNvidia, "a") + named(kFatal, "b") + named(kNvidia, "c")).c_str(), *findChip("sm_80"), false, text);
+  expect(failed(fatal) && StringRef(text).contains("annot select"), "a fatal error in one of three: " + text);
+
+  // Kernels that call a function have it once.
+  constexpr StringRef half = "llvm.func internal @half(%x: i32) -> i32 attributes {no_inline} {\n  %one = llvm.mlir.constant(1 : i32) : i32\n"
+                             "  %y = llvm.ashr %x, %one : i32\n  llvm.return %y : i32\n}\n";
+  std::string caller(kNvidia);
+  caller.replace(caller.find("  llvm.store %tid"), 0, "  %h = llvm.call @half(%tid) : (i32) -> i32\n");
+  caller.replace(caller.find("llvm.store %tid"), 15, "llvm.store %h");
+  text.clear();
+  auto calls = compile((half.str() + named(caller, "a") + named(caller, "b")).c_str(), *findChip("sm_90"), false, text);
+  expect(succeeded(calls) && placesOf(".entry", calls->code).size() == 2 && placesOf("call.uni", calls->code).size() == 2, "a function of two: " + text);
+}
+
 /// One thread's work: code of both vendors and a fatal error, again and again.
 static void compileAll(int rounds) {
   for (int round = 0; round < rounds; ++round) {
@@ -129,6 +177,7 @@ int main() {
   testChips();
   testOccupancy();
   testKernels();
+  testSeveralKernels();
   testThreads();
   std::printf("SerializeTest: %d failures\n", failures.load());
   return failures != 0;

@@ -356,17 +356,43 @@ static void testVotes() {
     %e = nvvm.vote.sync all %all, %is -> i1
     %b = arith.extui %n : i1 to i32
     %c = arith.extui %e : i1 to i32
-    %d = nvvm.convert.float.to.tf32 %x {rnd = #nvvm.fp_rnd_mode<rna>}
-    %v = vector.from_elements %a, %b, %c, %d : vector<4xi32>
+    %v = vector.from_elements %a, %b, %c, %c : vector<4xi32>
     %p = llvm.getelementptr %out[%t] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, vector<4xi32>
     llvm.store %v, %p : vector<4xi32>, !llvm.ptr<1>
     llvm.return })mlir";
   std::vector<uint32_t> out(128);
   Memory memory;
   uint64_t p = memory.add(out.data(), 512, "out");
-  expectClean(run({text, {p, Argument(0x3f801000)}}, memory), "votes");
+  expectClean(run({text, {p, Argument(0)}}, memory), "votes");
   expect(out[4] == 31 && out[5] == 1 && out[6] == 0, "votes");
-  expect(out[7] == 0x3f802000, "ties round away from zero");
+}
+
+// PTX ISA, "cvt": .rna takes ties away from zero, .rn to the even neighbour; infinities stay.
+static void testRoundingToTf32() {
+  const char *text = R"mlir(llvm.func @k(%out: !llvm.ptr<1>, %x: f32) {
+    %t = nvvm.read.ptx.sreg.tid.x : i32
+    %a = nvvm.convert.float.to.tf32 %x {rnd = #nvvm.fp_rnd_mode<rna>}
+    %b = nvvm.convert.float.to.tf32 %x {rnd = #nvvm.fp_rnd_mode<rn>}
+    %v = vector.from_elements %a, %b : vector<2xi32>
+    %p = llvm.getelementptr %out[%t] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, vector<2xi32>
+    llvm.store %v, %p : vector<2xi32>, !llvm.ptr<1>
+    llvm.return })mlir";
+  struct Case {
+    uint32_t x, away, even;
+    const char *what;
+  };
+  for (const Case &c :
+       {Case{0x3f801000, 0x3f802000, 0x3f800000, "a tie above an even number"}, Case{0x3f803000, 0x3f804000, 0x3f804000, "a tie above an odd number"},
+        Case{0xbf801000, 0xbf802000, 0xbf800000, "a tie below zero"}, Case{0x3f800fff, 0x3f800000, 0x3f800000, "less than a tie"},
+        Case{0x3f801001, 0x3f802000, 0x3f802000, "more than a tie"}, Case{0x3fffffff, 0x40000000, 0x40000000, "a carry into the exponent"},
+        Case{0x7f800000, 0x7f800000, 0x7f800000, "infinity"}}) {
+    std::vector<uint32_t> out(64);
+    Memory memory;
+    uint64_t p = memory.add(out.data(), 256, "out");
+    expectClean(run({text, {p, Argument(c.x)}}, memory), c.what);
+    expect(out[0] == c.away, std::string(c.what) + ", ties away from zero");
+    expect(out[1] == c.even, std::string(c.what) + ", ties to even");
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -456,5 +482,6 @@ void fla::sim::test::testNVIDIA() {
   testTf32();
   testMatrices();
   testVotes();
+  testRoundingToTf32();
   testPipeline();
 }

@@ -5,25 +5,36 @@
 using namespace mlir;
 using namespace fla;
 
+/// Whether a gate differs between the elements of a row.
+static bool isVector(Value gate) { return gate && getDims(gate).size() > hasDim(gate.getType(), kTokens); }
+
 /// 64 tokens, on a CPU 32 for a forward `alone`, which reads no saved states and is
-/// faster so; 16 where a solve meets vector gates, whose dyadic levels cost more
-/// than the smaller chunk; fewer when a token has several rows that read the
-/// state, or when values of a token are large (an elementwise matrix state).
-static int64_t chunkByClass(chunk::ProgramOp program, bool alone) {
-  int64_t rows = 1;
-  bool solves = false, vectorGate = false;
-  program.walk([&](chunk::SolveOp solve) {
-    solves = true;
-    rows = std::max<int64_t>(rows, solve.getRows().size());
-  });
-  auto isVector = [](Value gate) { return gate && getDims(gate).size() > hasDim(gate.getType(), kTokens); };
+/// faster so. Vector gates take less, since each dyadic level of a chunk is work and, on
+/// a GPU, code of its own: 16 where a solve meets them or a GPU's reverse (64 tokens of
+/// gla: 14 s in the driver's compiler, and slower than 16, docs/Rationale/cubins.md), 32
+/// where a GPU's forward has them in two operations, or beside a scan. A GPU's reverse of
+/// several scans, each code for whole columns of tokens, takes 32, too.
+/// Fewer when a token has several rows that read the state, or when values of a token
+/// are large (an elementwise matrix state).
+static int64_t chunkByClass(chunk::ProgramOp program, bool alone, bool onGPU) {
+  int64_t rows = 1, vectorGates = 0, scans = 0;
+  bool solves = false;
   // A gate of one direction is a gate of the other, whichever operation carries
   // it there: both must choose the same chunk, since saved states belong to chunks.
   program.walk([&](Operation *op) {
-    llvm::TypeSwitch<Operation *>(op).Case<chunk::ScoreOp, chunk::ApplyOp, chunk::ApplyTransposedOp, chunk::SolveOp>(
-        [&](auto pair) { vectorGate |= isVector(pair.getGate()); });
+    llvm::TypeSwitch<Operation *>(op)
+        .Case<chunk::ScoreOp, chunk::ApplyOp, chunk::ApplyTransposedOp, chunk::SolveOp>([&](auto pair) { vectorGates += isVector(pair.getGate()); })
+        .Case<chunk::ScanOp>([&](auto) { ++scans; });
+    if (auto solve = dyn_cast<chunk::SolveOp>(op)) {
+      solves = true;
+      rows = std::max<int64_t>(rows, solve.getRows().size());
+    }
   });
-  int64_t most = vectorGate && solves ? 16 : alone ? 32 : 64;
+  int64_t most = alone && !onGPU ? 32 : 64;
+  if (vectorGates && (solves || (onGPU && !alone)))
+    most = 16;
+  else if (onGPU && (vectorGates + (vectorGates && scans) > 1 || (scans > 1 && !alone)))
+    most = 32;
   return std::max<int64_t>(most / llvm::PowerOf2Ceil(rows), 1);
 }
 
@@ -73,7 +84,7 @@ static int64_t chunkByStates(chunk::ProgramOp program, const TileSizes &sizes, c
 }
 
 int64_t fla::chooseChunk(chunk::ProgramOp program, const TileSizes &sizes, const Budget &budget, bool alone) {
-  int64_t chunk = chunkByClass(program, alone && !budget.isGPU());
+  int64_t chunk = chunkByClass(program, alone, budget.isGPU());
   return budget.isGPU() ? chunkByStates(program, sizes, budget, chunk) : chunkByCache(program, sizes, chunk);
 }
 

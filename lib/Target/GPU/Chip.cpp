@@ -45,7 +45,9 @@ static constexpr Chip row(const Nvidia &n) {
   return {n.name, n.device, Vendor::NVIDIA, MatrixUnit::MmaSync, /*lanes=*/32, n.sharedKiB * KiB,
           // One KiB of each block belongs to the system.
           (n.sharedKiB + 1) * KiB, KiB, /*registers=*/255, /*unitRegisters=*/65536, /*registerGranule=*/8, n.unitWarps, n.unitBlocks, n.units,
-          /*maxThreads=*/1024, /*tf32=*/true, /*ldmatrix=*/true, n.stmatrix, /*asyncCopy=*/true, /*wideHalf=*/false, n.features, n.peak};
+          // cvt.rn.tf32 came with stmatrix, in sm_90.
+          /*maxThreads=*/1024, /*tf32=*/true, /*roundsTF32=*/n.stmatrix, /*ldmatrix=*/true, n.stmatrix, /*asyncCopy=*/true, /*wideHalf=*/false,
+          n.features, n.peak};
 }
 
 static constexpr Chip row(const Amd &a) {
@@ -53,7 +55,7 @@ static constexpr Chip row(const Amd &a) {
   return {a.name, a.device, Vendor::AMD, a.matrixUnit, /*lanes=*/cdna ? 64 : 32, a.sharedKiB * KiB, a.unitSharedKiB * KiB, 0,
           // CDNA: 256 vector and 256 accumulation registers in one file.
           /*registers=*/cdna ? 512 : 256, /*unitRegisters=*/cdna ? 131072 : 98304, /*registerGranule=*/cdna ? 8 : 24,
-          /*unitWarps=*/32, /*unitBlocks=*/cdna ? 32 : 16, a.units, /*maxThreads=*/1024, a.tf32, /*ldmatrix=*/false,
+          /*unitWarps=*/32, /*unitBlocks=*/cdna ? 32 : 16, a.units, /*maxThreads=*/1024, a.tf32, /*roundsTF32=*/false, /*ldmatrix=*/false,
           /*stmatrix=*/false, /*asyncCopy=*/false, a.wideHalf,
           cdna ? llvm::StringLiteral("+wavefrontsize64") : llvm::StringLiteral("+wavefrontsize32"), a.peak};
 }

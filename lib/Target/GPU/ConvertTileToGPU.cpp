@@ -90,9 +90,9 @@ static void loadInstead(tile::AllocOp room) {
       reads.push_back(cast<tile::ReadOp>(user));
   for (tile::ReadOp read : reads) {
     tile::CopyOp copy = copies.front();
-    // A loop that copies ahead reads what belongs to its own turn.
-    auto loop = read->getParentOfType<scf::ForOp>();
-    Value chunk = loop && !loop->isAncestor(room) ? loop.getInductionVar() : copy.getChunk();
+    // A loop that copies ahead reads the chunk whose number chooses the stage.
+    auto stage = read.getStage().getDefiningOp<arith::RemUIOp>();
+    Value chunk = stage ? stage.getLhs() : copy.getChunk();
     OpBuilder b(read);
     auto load = tile::LoadOp::create(b, read.getLoc(), read.getType(), copy.getBuffer(), chunk, copy.getAbsentAttr());
     read.replaceAllUsesWith(load.getResult());

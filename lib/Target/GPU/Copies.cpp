@@ -192,7 +192,7 @@ void Lowering::copyElements(const Copy &copy) {
   e.loop(first, e.index(rows * columns), warps * target.chip.lanes, ValueRange(), [&](Value index, ValueRange) {
     Value element = arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), index);
     Value row = arith::DivUIOp::create(e.b, e.loc, element, i32(columns)), column = arith::RemUIOp::create(e.b, e.loc, element, i32(columns));
-    Value inside = present, exists;
+    Value inside = present;
     auto require = [&](Value x, Value limit) { inside = arith::AndIOp::create(e.b, e.loc, inside, e.cmp(arith::CmpIPredicate::slt, x, limit)); };
     if (a.limit)
       require(row, a.limit);

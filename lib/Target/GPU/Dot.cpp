@@ -78,10 +78,12 @@ static bool addsAnything(tile::DotOp op, const LinearLayout &held, int64_t reg, 
   return false;
 }
 
-/// A product's operand in shared memory; a restricted A (given `masked`) without its invisible entries.
-SharedTile Lowering::operand(Value value, Type element, bool transposed, tile::DotOp masked, const WarpAccesses &reads) {
+/// A product's operand in shared memory; a restricted A (given `masked`) without its invisible entries;
+/// with `rounded` as atoms that cut take it.
+SharedTile Lowering::operand(Value value, Type element, bool transposed, tile::DotOp masked, const WarpAccesses &reads, bool rounded) {
   bool restricted = masked && masked.getPairs() != tile::Pairs::all;
-  int64_t form = transposed | (restricted ? (static_cast<int64_t>(masked.getPairs()) << 1) | (masked.getLevel() << 8) : 0);
+  int64_t form = transposed | (static_cast<int64_t>(rounded) << 32) |
+                 (restricted ? (static_cast<int64_t>(masked.getPairs()) << 1) | (masked.getLevel() << 8) : 0);
   auto key = std::make_tuple(value, element, form);
   if (auto it = staged.find(key); reuse && it != staged.end())
     return it->second;
@@ -92,6 +94,9 @@ SharedTile Lowering::operand(Value value, Type element, bool transposed, tile::D
       Value visible = isVisible(masked.getPairs(), masked.getLevel(), coordinate(held, r, 0), coordinate(held, r, 1));
       list[r] = e.select(visible, list[r], e.real(list[r].getType(), 0.0));
     }
+  if (rounded)
+    for (Value &x : list)
+      x = target.rounded(e, x);
   return staged[key] = stage(list, held, element, reads, transposed);
 }
 
@@ -107,6 +112,7 @@ struct Lowering::Operand {
   Type element;
   Value value;
   int64_t axis = 0;
+  bool toRound = false; ///< each fragment, when it is read
   // In registers, if they hold what the atoms take: the tile's register of each fragment's.
   std::optional<LinearLayout> fragments;
   SmallVector<int64_t> source;
@@ -180,6 +186,7 @@ Lowering::Operand Lowering::operandOf(tile::DotOp op, const Atom &atom, bool lef
   x.atom = left ? atom.a : atom.b;
   x.kept = left ? 0 : 1;
   x.element = atom.element;
+  x.toRound = atom.cuts;
   x.value = along == 0 ? op.getA() : op.getB();
   x.axis = along == 0 ? (op.getTransposeA() ? 1 : 0) : (op.getTransposeB() ? 0 : 1);
   tile::DotOp masked = along == 0 && !op.restrictsResult() && op.getPairs() != tile::Pairs::all ? op : tile::DotOp();
@@ -200,7 +207,8 @@ Lowering::Operand Lowering::operandOf(tile::DotOp op, const Atom &atom, bool lef
     // With loads of whole matrices either axis may come last: as registers neighbour.
     bool either = target.loadsMatrices(x.element) && isMadeOfMatrices(x.atom, x.kept);
     x.swapped = either ? own.contiguous(1) == 1 && own.contiguous(0) > 1 : x.axis == 1;
-    x.tile = operand(x.value, x.element, x.swapped, masked, readsOf(x));
+    x.tile = operand(x.value, x.element, x.swapped, masked, readsOf(x), /*rounded=*/atom.cuts);
+    x.toRound = false;
   }
   x.warpStart = arith::MulIOp::create(e.b, e.loc, warpPart(held, along), i32(x.strideKept()));
   ArrayRef<Value> thread = threadPart(x.atom);
@@ -313,6 +321,10 @@ DenseMap<int64_t, SmallVector<Value>> Lowering::fragmentsAt(const Operand &x, Ar
   else
     for (auto [place, fragment] : llvm::zip_equal(onKept, fragments))
       fragment = x.fragments ? fragmentInRegisters(x, place, onSummed) : fragmentInMemory(x, place, onSummed);
+  if (x.toRound)
+    for (SmallVector<Value> &fragment : fragments)
+      for (Value &piece : fragment)
+        piece = target.rounded(e, piece);
   DenseMap<int64_t, SmallVector<Value>> byPlace;
   for (auto [place, fragment] : llvm::zip_equal(onKept, fragments))
     byPlace[place] = fragment;

@@ -83,9 +83,7 @@ static SmallVector<Value> multiplyParts(Emitter &e, const Target &target, const 
   auto split = [&](ValueRange list) {
     std::pair<SmallVector<Value>, SmallVector<Value>> parts;
     for (Value x : list) {
-      Value kept = arith::ConstantOp::create(e.b, e.loc, e.b.getI32IntegerAttr(static_cast<int32_t>(0xffffe000)));
-      Value bits = arith::AndIOp::create(e.b, e.loc, LLVM::BitcastOp::create(e.b, e.loc, e.b.getI32Type(), x), kept);
-      parts.first.push_back(LLVM::BitcastOp::create(e.b, e.loc, x.getType(), bits));
+      parts.first.push_back(target.rounded(e, x));
       parts.second.push_back(e.subf(x, parts.first.back()));
     }
     return parts;

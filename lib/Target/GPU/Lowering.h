@@ -142,7 +142,7 @@ private:
   void dotByElement(tile::DotOp op);
   Value isVisible(tile::Pairs pairs, int64_t level, Value token, Value past);
   std::optional<bool> atomOrientation(tile::DotOp op);
-  SharedTile operand(Value value, Type element, bool transposed, tile::DotOp masked, const WarpAccesses &reads);
+  SharedTile operand(Value value, Type element, bool transposed, tile::DotOp masked, const WarpAccesses &reads, bool rounded = false);
   struct Operand;
   WarpAccesses readsOf(const Operand &x);
   Operand operandOf(tile::DotOp op, const Atom &atom, bool left, bool swapped);

@@ -6,9 +6,15 @@
 //
 //===----------------------------------------------------------------------===//
 #include "fla/Support/CrashGuard.h"
+#include "fla/Support/Threads.h"
 #include "fla/Target/GPU/Serialize.h"
 
+#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
+#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
+#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
+#include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
 #include "mlir/Conversion/Passes.h"
+#include "mlir/Conversion/UBToLLVM/UBToLLVM.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -37,6 +43,11 @@ namespace fla::gpu {
 
 void registerDeviceDialects(DialectRegistry &registry) {
   registry.insert<arith::ArithDialect, scf::SCFDialect, LLVM::LLVMDialect, NVVM::NVVMDialect, ROCDL::ROCDLDialect>();
+  arith::registerConvertArithToLLVMInterface(registry);
+  cf::registerConvertControlFlowToLLVMInterface(registry);
+  registerConvertMathToLLVMInterface(registry);
+  registerConvertNVVMToLLVMInterface(registry);
+  ub::registerConvertUBToLLVMInterface(registry);
 }
 
 //===----------------------------------------------------------------------===//
@@ -117,31 +128,49 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module, const Backend &backend)
   PassManager pm(module.getContext(), ModuleOp::getOperationName(), PassManager::Nesting::Explicit);
   pm.enableVerifier(false);
   pm.addPass(createSCFToControlFlowPass());
-  pm.addPass(createConvertMathToLLVMPass());
-  pm.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createConvertControlFlowToLLVMPass());
-  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createConvertToLLVMPass()); // all dialects in one conversion: a walk each costs as much as the kernel is long
   backend.addLowering(pm);
   pm.addPass(createReconcileUnrealizedCastsPass());
   return pm.run(module);
 }
 
-FailureOr<std::unique_ptr<llvm::Module>> translateDeviceModule(ModuleOp deviceForm, const Chip &chip, const Backend &backend,
-                                                               llvm::LLVMContext &context) {
-  OwningOpRef<ModuleOp> copy = deviceForm.clone();
-  backend.prepare(*copy, chip);
-  if (failed(lowerToLLVMDialect(*copy, backend)))
+/// Of a module that this changes.
+static FailureOr<std::unique_ptr<llvm::Module>> translate(ModuleOp module, const Chip &chip, const Backend &backend, llvm::LLVMContext &context) {
+  backend.prepare(module, chip);
+  if (failed(lowerToLLVMDialect(module, backend)))
     return failure();
-  MLIRContext *mlirContext = deviceForm.getContext();
+  MLIRContext *mlirContext = module.getContext();
   registerBuiltinDialectTranslation(*mlirContext);
   registerLLVMDialectTranslation(*mlirContext);
   registerNVVMDialectTranslation(*mlirContext);
   registerROCDLDialectTranslation(*mlirContext);
-  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(*copy, context, "fla");
+  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(module, context, "fla");
   if (!code)
     return failure();
   backend.finish(*code);
   return code;
+}
+
+FailureOr<std::unique_ptr<llvm::Module>> translateDeviceModule(ModuleOp deviceForm, const Chip &chip, const Backend &backend,
+                                                               llvm::LLVMContext &context) {
+  OwningOpRef<ModuleOp> copy = deviceForm.clone();
+  return translate(*copy, chip, backend, context);
+}
+
+/// A module for each kernel, with all that is no kernel.
+static std::vector<OwningOpRef<ModuleOp>> splitKernels(ModuleOp deviceForm) {
+  auto isKernel = [](Operation &op) { return op.hasAttr(kKernel); };
+  std::vector<OwningOpRef<ModuleOp>> parts;
+  for (Operation &kernel : llvm::make_filter_range(*deviceForm.getBody(), isKernel)) {
+    OwningOpRef<ModuleOp> part = cast<ModuleOp>(deviceForm->cloneWithoutRegions());
+    part->getBodyRegion().emplaceBlock();
+    OpBuilder builder = OpBuilder::atBlockBegin(part->getBody());
+    for (Operation &op : *deviceForm.getBody())
+      if (&op == &kernel || !isKernel(op))
+        builder.clone(op);
+    parts.push_back(std::move(part));
+  }
+  return parts;
 }
 
 //===----------------------------------------------------------------------===//
@@ -227,30 +256,75 @@ std::shared_mutex &optionsMutex() {
   return mutex;
 }
 
-FailureOr<std::string> emitDevice(ModuleOp deviceForm, const Chip &chip, const Backend &backend, llvm::CodeGenFileType type) {
+/// Translates a module, which this changes, for `generate`.
+static FailureOr<std::unique_ptr<Compilation>> begin(ModuleOp module, const Chip &chip, const Backend &backend) {
   auto work = std::make_unique<Compilation>();
   work->context.setDiagnosticHandler(std::make_unique<Complaints>(work->complaints));
-  auto translated = translateDeviceModule(deviceForm, chip, backend, work->context);
+  auto translated = translate(module, chip, backend, work->context);
   if (failed(translated))
     return failure();
   work->code = std::move(*translated);
-  std::string problem;
+  return work;
+}
+
+/// Code, or what went wrong in words. On any thread: nothing of MLIR is touched.
+static llvm::Expected<std::string> complete(std::unique_ptr<Compilation> work, const Chip &chip, const Backend &backend, llvm::CodeGenFileType type) {
   std::shared_lock lock(optionsMutex());
+  std::string problem;
   work->machine = createTargetMachine(chip, backend, problem);
   if (!work->machine)
-    return emitError(locationOf(deviceForm)) << "expected a code generator for " << chip.name.str() << ": " << problem;
+    return llvm::createStringError("expected a code generator for " + chip.name + ": " + problem);
   work->code->setDataLayout(work->machine->createDataLayout());
   work->code->setTargetTriple(work->machine->getTargetTriple());
   llvm::SmallVector<char, 0> bytes;
   CrashGuard guard;
   if (!guard.run([&] { generate(*work, backend, type, bytes); })) {
     (void)work.release();
-    return emitError(locationOf(deviceForm)) << "the code generator of LLVM failed on this module for " << chip.name.str()
-                                             << (guard.reason().empty() ? "" : ": ") << guard.reason();
+    return llvm::createStringError("the code generator of LLVM failed on this module for " + chip.name + (guard.reason().empty() ? "" : ": ") +
+                                   guard.reason());
   }
   if (!work->complaints.empty())
-    return emitError(locationOf(deviceForm)) << "expected code for " << chip.name.str() << " from the code generator of LLVM: " << work->complaints;
+    return llvm::createStringError("expected code for " + chip.name + " from the code generator of LLVM: " + work->complaints);
   return std::string(bytes.begin(), bytes.end());
+}
+
+FailureOr<std::string> emitDevice(ModuleOp deviceForm, const Chip &chip, const Backend &backend, llvm::CodeGenFileType type) {
+  OwningOpRef<ModuleOp> copy = deviceForm.clone();
+  auto work = begin(*copy, chip, backend);
+  if (failed(work))
+    return failure();
+  llvm::Expected<std::string> code = complete(std::move(*work), chip, backend, type);
+  if (!code)
+    return emitError(locationOf(deviceForm)) << llvm::toString(code.takeError());
+  return *code;
+}
+
+FailureOr<std::vector<std::string>> emitKernels(ModuleOp deviceForm, const Chip &chip, const Backend &backend, int64_t threads) {
+  auto isShared = [](LLVM::LLVMFuncOp function) { return !function->hasAttr(kKernel) && !function.isExternal(); };
+  if (llvm::any_of(deviceForm.getOps<LLVM::LLVMFuncOp>(), isShared)) { // kernels share functions
+    FailureOr<std::string> whole = emitDevice(deviceForm, chip, backend, llvm::CodeGenFileType::AssemblyFile);
+    return failed(whole) ? FailureOr<std::vector<std::string>>() : std::vector<std::string>{std::move(*whole)};
+  }
+  std::vector<OwningOpRef<ModuleOp>> parts = splitKernels(deviceForm);
+  std::vector<std::unique_ptr<Compilation>> works;
+  for (OwningOpRef<ModuleOp> &part : parts) {
+    auto work = begin(*part, chip, backend);
+    if (failed(work))
+      return failure();
+    works.push_back(std::move(*work));
+  }
+  std::vector<std::string> codes(parts.size()), problems(parts.size());
+  forEachOnThreads(parts.size(), threads, [&](size_t i) {
+    llvm::Expected<std::string> code = complete(std::move(works[i]), chip, backend, llvm::CodeGenFileType::AssemblyFile);
+    if (code)
+      codes[i] = std::move(*code);
+    else
+      problems[i] = llvm::toString(code.takeError());
+  });
+  for (auto [part, problem] : llvm::zip(parts, problems))
+    if (!problem.empty())
+      return emitError(locationOf(*part)) << problem;
+  return codes;
 }
 
 } // namespace fla::gpu

@@ -16,6 +16,7 @@ struct Atom {
   int64_t m, n, k;
   Type element;
   tile::LinearLayout a, b, c; ///< of one warp; b is k x n
+  bool cuts = false;          ///< ignores the last bits of operands, which `Target::rounded` has to round before
   /// Neighbours along k that an operand holds in registers next to each other.
   int64_t run() const { return a.contiguous(1); }
 };
@@ -52,6 +53,8 @@ public:
   virtual void copyAsync(Emitter &, Value /*to*/, Value /*from*/, int64_t, Value /*inside*/) const { llvm_unreachable("copiesAsync is false"); }
   /// Waits for all copies that this thread started.
   virtual void waitForCopies(Emitter &) const {}
+  /// The number nearest to `x` whose bits an atom that cuts takes all.
+  virtual Value rounded(Emitter &, Value x) const { return x; }
   /// One product. Operands come as vectors of `run()` neighbours along k, `c` as single numbers.
   virtual SmallVector<Value> multiply(Emitter &e, const Atom &atom, ValueRange a, ValueRange b, ValueRange c) const = 0;
 };

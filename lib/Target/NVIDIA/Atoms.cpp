@@ -26,6 +26,7 @@ static Atom halfAtom(Type element) {
           accumulator()};
 }
 
+/// The lower 13 bits of an operand are ignored.
 static Atom tf32Atom(Type element) {
   return {16,
           8,
@@ -33,7 +34,8 @@ static Atom tf32Atom(Type element) {
           element,
           LinearLayout({16, 8}, {{8, 0}, {0, 4}}, {{0, 1}, {0, 2}, {1, 0}, {2, 0}, {4, 0}}, {}),
           LinearLayout({8, 8}, {{4, 0}}, {{1, 0}, {2, 0}, {0, 1}, {0, 2}, {0, 4}}, {}),
-          accumulator()};
+          accumulator(),
+          /*cuts=*/true};
 }
 
 namespace {
@@ -101,6 +103,13 @@ public:
   void waitForCopies(Emitter &e) const override {
     NVVM::CpAsyncCommitGroupOp::create(e.b, e.loc);
     NVVM::CpAsyncWaitGroupOp::create(e.b, e.loc, 0);
+  }
+
+  Value rounded(Emitter &e, Value x) const override {
+    // Earlier chips have ties away from zero alone, which becomes three instructions.
+    auto mode = chip.roundsTF32 ? NVVM::FPRoundingMode::RN : NVVM::FPRoundingMode::RNA;
+    Value bits = NVVM::ConvertFloatToTF32Op::create(e.b, e.loc, e.b.getI32Type(), x, mode);
+    return LLVM::BitcastOp::create(e.b, e.loc, x.getType(), bits);
   }
 
   SmallVector<Value> multiply(Emitter &e, const Atom &atom, ValueRange a, ValueRange b, ValueRange c) const override {

@@ -84,21 +84,23 @@ _VALUES_KEPT = 4096
 _VALUES_LOCK = threading.Lock()
 
 
-def value_address(value: float, index: int, stream: int) -> tuple[int, torch.Tensor]:
-    """(address, tensor to keep until the launch) of a float64 on the GPU that holds `value`.
+def value_address(value: float, index: int, stream: int) -> tuple[int, torch.Tensor, bool]:
+    """(address, tensor to keep until the launch, whether it is kept for good) of a float64 on the GPU that holds `value`.
 
     A number seen before on this stream costs a look-up: no allocation, no copy,
     no synchronisation. A new one is written on the current stream.
     """
     key = (value, index, stream)
     known = _VALUES.get(key) if value else None  # 0.0 and -0.0 are equal keys
-    if known is None:
+    kept = known is not None
+    if not kept:
         known = torch.full((1,), value, dtype=torch.float64, device=_device(index))
         with _VALUES_LOCK:
             # What a graph's capture writes holds nothing before the graph runs.
-            if value and len(_VALUES) < _VALUES_KEPT and not _is_capturing():
+            kept = bool(value) and len(_VALUES) < _VALUES_KEPT and not _is_capturing()
+            if kept:
                 known = _VALUES.setdefault(key, known)
-    return known.data_ptr(), known
+    return known.data_ptr(), known, kept
 
 
 def _device(index: int) -> torch.device:

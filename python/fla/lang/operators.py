@@ -133,6 +133,11 @@ class Operators:
         op.register_fake(fake)
         return op
 
+    @cached_property
+    def operand_names(self) -> list[tuple[str, str]]:
+        """(role, name) of the operators' first tensors."""
+        return [("input", a.name) for a in self.inputs] + [("initial_state", s.name) for s in self.definition.states]
+
     def _state_names(self) -> tuple[str, ...]:
         return tuple(f"state_{s.name}" for s in self.definition.states)
 
@@ -324,13 +329,18 @@ class Operators:
         ctx.save_for_backward(*tensors, *saved)
 
     def differentiate(self, ctx, *grads):
-        n, s, o = len(self.inputs), len(self.definition.states), len(self.definition.outputs)
+        n, s = len(self.inputs), len(self.definition.states)
         kept = ctx.saved_tensors
         operands = [*kept[:n + s], *ctx.values, kept[n + s], *ctx.rest]
-        saved = list(kept[n + s + 1:])
-        finals = grads[o:o + s] if ctx.rest[-1] else [None] * s
-        out = self.backward(*grads[:o], *finals, saved, ctx.saving, *operands)
-        d_initial = [d if kept[n + i] is not None else None for i, d in enumerate(out[n:])]
+        return self.gradients_of(operands, list(kept[n + s + 1:]), ctx.saving, grads)
+
+    def gradients_of(self, operands: list, saved: list, use_saved: bool, grads) -> tuple:
+        """Gradients of the flat operands by the backward operator, None for what has none."""
+        n, s, o = len(self.inputs), len(self.definition.states), len(self.definition.outputs)
+        wanted = self.split(operands).finals
+        finals = grads[o:o + s] if wanted else [None] * s
+        out = self.backward(*grads[:o], *finals, saved, use_saved, *operands)
+        d_initial = [d if operands[n + i] is not None else None for i, d in enumerate(out[n:])]
         return (*out[:n], *d_initial, *[None] * (len(operands) - n - s))
 
     def _refuse_twice(self, ctx, *grads):
@@ -351,7 +361,7 @@ class Operators:
         d_finals = flat[o:o + s]
         if launch.batch == 0 or launch.tokens == 0 or launch.sequences == 0:
             return self._nothing_back(x, d_finals)
-        program = self._program(x, "backward", "save" if use_saved else "recompute")
+        program = self._backward_program(x, use_saved)
         grads = dict(zip([spec.key for spec in program.rows("d_output")], flat[:o]))
         ends = self._by_state(d_finals)
         given = {"input": x.tensors, "initial_state": self._by_state(x.initial),
@@ -360,9 +370,19 @@ class Operators:
                  "d_final_state": {spec.key: _spread(ends[spec.key], spec, launch, x.device)
                                    for spec in program.rows("d_final_state")}}
         if use_saved:
-            rows = self._program(x, "forward", "save").rows("saved")
-            given["saved"] = dict(zip([spec.key for spec in rows], saved))
+            given["saved"] = dict(zip([spec.key for spec in self.saved_rows(x)], saved))
         return self._gather(x, run_program(program, launch, x.values, given, x.device))
+
+    def _backward_program(self, x: Operands, use_saved: bool) -> Program:
+        return self._program(x, "backward", "save" if use_saved else "recompute")
+
+    def backward_program(self, x: Operands, use_saved: bool) -> tuple[Program, Launch]:
+        """(program of the backward, launch without offsets)."""
+        return self._backward_program(x, use_saved), self._launch(x)
+
+    def saved_rows(self, x: Operands) -> list:
+        """Manifest rows of the chunk states that a training forward keeps."""
+        return self._program(x, "forward", "save").rows("saved")
 
     def _nothing_back(self, x: Operands, d_finals):
         results = self._empty_gradients(x)
@@ -381,7 +401,7 @@ class Operators:
             if d is None:
                 results.append(t.new_zeros(t.shape))
             else:
-                results.append(_sum_param(d, t) if a.kind == "param" else _sum_group(d, 2, t.shape[2], t.dtype))
+                results.append(self.gradient(a.kind, d, t.shape, t.dtype))
         dtype = state_dtype(x.tensors.values())
         _, shapes = self._shapes(x, self._launch(x))
         for state, shape in zip(self.definition.states, shapes):
@@ -389,8 +409,16 @@ class Operators:
             if d is None:
                 results.append(torch.zeros(shape, dtype=dtype, device=x.device))
             else:
-                results.append(_sum_group(d, 1, shape[1], dtype))
+                results.append(self.gradient("state", d, shape, dtype))
         return tuple(results)
+
+    @staticmethod
+    def gradient(kind: str, d: torch.Tensor, shape, dtype: torch.dtype) -> torch.Tensor:
+        """The gradient of a tensor of this shape, of a kernel's: sums over sequences and head groups in fp32, in order."""
+        if kind == "param":
+            return _sum_group(d.sum(0, dtype=_accumulator(d.dtype)), 0, shape[0], dtype)
+        axis = 2 if kind == "token" else 1
+        return _sum_group(d, axis, shape[axis], dtype)
 
 
 def _own_heads(t: torch.Tensor, heads: int) -> torch.Tensor:
@@ -423,11 +451,6 @@ def _sum_group(d: torch.Tensor, axis: int, heads: int, dtype: torch.dtype) -> to
         split = [*d.shape[:axis], heads, d.shape[axis] // heads, *d.shape[axis + 1:]]
         d = d.reshape(split).sum(axis + 1, dtype=_accumulator(d.dtype))
     return d.to(dtype)
-
-
-def _sum_param(d: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Sums sequences, then groups of heads, in order."""
-    return _sum_group(d.sum(0, dtype=_accumulator(d.dtype)), 0, like.shape[0], like.dtype)
 
 
 @lru_cache(maxsize=None)

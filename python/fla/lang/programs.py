@@ -16,7 +16,7 @@ from .calls import DTYPES
 from .definition import Definition
 from .errors import DefinitionError
 
-__all__ = ["NOTHING", "Program", "Launch", "ask", "compile_program", "inner_contiguous", "needs_zeros", "row_of",
+__all__ = ["NOTHING", "Program", "Launch", "ask", "compile_program", "gathered", "inner_contiguous", "needs_zeros", "row_of",
            "run_program", "sizes_of"]
 
 _TORCH = {text: dtype for dtype, text in DTYPES.items()}
@@ -220,7 +220,7 @@ class _Values:
             cell = array.array("d", [value])
             address = cell.buffer_info()[0]
         else:
-            address, cell = devices.value_address(value, self.index, self.stream)
+            address, cell, _ = devices.value_address(value, self.index, self.stream)
         self.cells.append(cell)
         return address
 
@@ -260,10 +260,10 @@ def run_program(program: Program, launch: Launch, values: dict, given: dict, dev
         _native.native().run(program.handle, flat, sizes, torch.get_num_threads())
     else:
         program.launcher(flat, sizes, cells.index).launch(flat[::5], sizes[4], cells.stream, sizes[5])
-    return _gather(written)
+    return gathered(written)
 
 
-def _gather(written: list[tuple[ArgSpec, torch.Tensor]]) -> dict[str, dict[str, torch.Tensor]]:
+def gathered(written: list[tuple[ArgSpec, torch.Tensor]]) -> dict[str, dict[str, torch.Tensor]]:
     """Results by role and key; shares of column blocks and pieces of a gradient are added in order."""
     out: dict[str, dict[str, torch.Tensor]] = {}
     for spec, t in written:

@@ -65,6 +65,7 @@ struct Chip {
   int64_t units;                ///< units of the usual device
   int64_t maxThreads;           ///< most threads of a block
   bool tf32;                    ///< the matrix unit takes tf32 (AMD: xf32) inputs
+  bool roundsTF32;              ///< one instruction rounds f32 to tf32
   bool ldmatrix;                ///< ldmatrix, plain and transposed
   bool stmatrix;                ///< stmatrix, plain and transposed
   bool asyncCopy;               ///< cp.async from global to shared memory, past the registers

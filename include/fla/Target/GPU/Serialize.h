@@ -105,6 +105,10 @@ mlir::FailureOr<std::unique_ptr<llvm::Module>> translateDeviceModule(mlir::Modul
 /// Assembly or an object file.
 mlir::FailureOr<std::string> emitDevice(mlir::ModuleOp deviceForm, const Chip &chip, const Backend &backend, llvm::CodeGenFileType type);
 
+/// Assembly of each kernel by itself, in the module's order, generated on up to `threads`
+/// threads; of the whole module where kernels call functions.
+mlir::FailureOr<std::vector<std::string>> emitKernels(mlir::ModuleOp deviceForm, const Chip &chip, const Backend &backend, int64_t threads);
+
 } // namespace fla::gpu
 
 #endif

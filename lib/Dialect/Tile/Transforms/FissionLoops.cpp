@@ -14,7 +14,7 @@
 //
 // For examples see test/Dialect/Tile/Transforms/fission-loops.mlir.
 //===----------------------------------------------------------------------===//
-#include "fla/Dialect/Tile/IR/Tile.h"
+#include "Fission.h"
 #include "fla/Dialect/Tile/Transforms/Passes.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
@@ -33,42 +33,6 @@ namespace fla {
 //===----------------------------------------------------------------------===//
 // Kinds of work
 //===----------------------------------------------------------------------===//
-
-static ArrayRef<int64_t> shapeOf(Type type) {
-  auto tensor = dyn_cast<RankedTensorType>(type);
-  return tensor ? tensor.getShape() : ArrayRef<int64_t>();
-}
-static int64_t elements(ArrayRef<int64_t> shape) {
-  int64_t product = 1;
-  for (int64_t size : shape)
-    product *= size;
-  return product;
-}
-static int64_t elements(Value value) { return elements(shapeOf(value.getType())); }
-static int64_t bytes(Type element) { return element.getIntOrFloatBitWidth() / 8; }
-static bool isMatrix(Value value) { return shapeOf(value.getType()).size() == 2; }
-/// A factor of a product.
-static bool isOperand(OpOperand &use) { return isa<DotOp>(use.getOwner()) && use.getOperandNumber() < 2; }
-
-/// The type in which a kernel's products take their operands: that of its first rows of tokens.
-static Type operandType(KernelOp kernel) {
-  for (BlockArgument arg : kernel.getBody().getArguments()) {
-    auto buffer = cast<BufferType>(arg.getType());
-    Type element = buffer.getElementType();
-    if (buffer.getKind() == BufferKind::token && !buffer.getShape().empty())
-      return element.isF16() || element.isBF16() ? element : Type(Float32Type::get(kernel.getContext()));
-  }
-  return Float32Type::get(kernel.getContext());
-}
-
-/// Work that is worth a kernel of its own.
-static bool isHeavy(Operation *op) { return isa<DotOp, InverseOp, SegSumOp, SegSumGradOp, LevelDecayOp, LevelDecayGradOp>(op); }
-
-/// Each element of the result is an element of the operand, or `arith` of elements.
-static bool isElementwise(Operation *op) {
-  return op->getDialect()->getNamespace() == arith::ArithDialect::getDialectNamespace() ||
-         isa<BroadcastOp, TransposeOp, tensor::ExtractSliceOp, tensor::InsertSliceOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op);
-}
 
 /// A tile narrower than its buffer holds the slice of one block.
 static bool isNarrow(Operation *op) {
@@ -148,7 +112,6 @@ public:
   SmallVector<Operation *> work() const;
 
 private:
-  bool hasOneIndex();
   void markSliced();
   void markSerial();
   bool inLoop(Operation *op) const { return op && op->getBlock() == &loop->getRegion(0).front(); }
@@ -160,7 +123,6 @@ private:
   void solve();
   bool pays();
   int64_t storedBytes() const;
-  int64_t bytesOfBuffers();
 
   KernelOp kernel;
   scf::ForOp loop;
@@ -174,27 +136,6 @@ private:
   int64_t largest = 0;
 };
 } // namespace
-
-/// All chunks that the loop touches have the same number.
-bool Cut::hasOneIndex() {
-  for (Operation &op : loop.getBody()->without_terminator()) {
-    if (op.getNumRegions() || (!isMemoryEffectFree(&op) && !isa<LoadOp, StoreOp>(op)))
-      return false;
-    Value chunk;
-    if (auto load = dyn_cast<LoadOp>(op))
-      chunk = load.getChunk();
-    else if (auto store = dyn_cast<StoreOp>(op))
-      chunk = store.getChunk();
-    else if (auto valid = dyn_cast<ValidOp>(op))
-      chunk = valid.getChunk();
-    if (!chunk)
-      continue;
-    if (index && chunk != index)
-      return false;
-    index = chunk;
-  }
-  return static_cast<bool>(index);
-}
 
 void Cut::markSliced() {
   kernel.walk([&](Operation *op) {
@@ -309,19 +250,9 @@ int64_t Cut::storedBytes() const {
   return sum;
 }
 
-/// Of one chunk.
-int64_t Cut::bytesOfBuffers() {
-  int64_t sum = 0;
-  for (BlockArgument arg : kernel.getBody().getArguments()) {
-    auto buffer = cast<BufferType>(arg.getType());
-    if (buffer.getKind() == BufferKind::token || buffer.getKind() == BufferKind::saved)
-      sum += elements(buffer.getShape()) * bytes(buffer.getElementType()) * (buffer.getKind() == BufferKind::token ? kernel.getChunk() : 1);
-  }
-  return sum;
-}
-
 bool Cut::find() {
-  if (!hasOneIndex())
+  index = chunkIndexOf(loop);
+  if (!index)
     return false;
   int64_t widest = kernel.getChunk();
   for (BlockArgument arg : kernel.getBody().getArguments())
@@ -330,7 +261,7 @@ bool Cut::find() {
   largest = widest * kernel.getChunk();
   markSliced();
   // A reverse loop has less to gain: it reads states that were stored, and gradients leave it.
-  int64_t room = bytesOfBuffers() * (index == loop.getInductionVar() ? 2 : 1);
+  int64_t room = bytesOfBuffers(kernel) * (index == loop.getInductionVar() ? 2 : 1);
   for (bool onlyOperands : {false, true}) {
     lean = onlyOperands;
     forced.clear();
@@ -369,35 +300,6 @@ SmallVector<Operation *> Cut::work() const {
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// Arguments of a kernel as its attributes list them.
-struct Arguments {
-  SmallVector<Attribute> names, roles;
-  SmallVector<bool> outputs, partial;
-
-  void add(StringAttr name, Attribute role, bool output, bool isPartial) {
-    names.push_back(name);
-    roles.push_back(role);
-    outputs.push_back(output);
-    partial.push_back(isPartial);
-  }
-  void addOf(KernelOp kernel, unsigned i) {
-    auto role = kernel->getAttrOfType<ArrayAttr>("roles");
-    auto part = kernel->getAttrOfType<ArrayAttr>("partial");
-    Builder b(kernel.getContext());
-    add(b.getStringAttr(kernel.getArgName(i)), role ? role[i] : b.getStringAttr(""), kernel.getOutputs()[i],
-        part && cast<BoolAttr>(part[i]).getValue());
-  }
-  void give(KernelOp kernel, bool described) const {
-    Builder b(kernel.getContext());
-    kernel.setArgNamesAttr(b.getArrayAttr(names));
-    kernel.setOutputs(outputs);
-    if (!described)
-      return;
-    kernel->setAttr("roles", b.getArrayAttr(roles));
-    kernel->setAttr("partial", b.getBoolArrayAttr(partial));
-  }
-};
-
 class Fission {
 public:
   Fission(KernelOp kernel, Cut &cut)
@@ -407,15 +309,17 @@ public:
 private:
   void buildChunks();
   void loadStored();
-  void dropUnused();
   void narrowOperands();
+  void shareWithTwins();
 
   /// A stored value, where it is written and where it is read.
   struct Buffer {
     std::string name;
     Value value, written, read;
+    Attribute twin; ///< number of the copy of what computed it
     LoadOp load;
   };
+  void loadInstead(KernelOp other, Operation *twin, const Buffer &buffer);
   KernelOp kernel;
   Cut &cut;
   OpBuilder builder;
@@ -424,10 +328,6 @@ private:
   SmallVector<Buffer> buffers;
 };
 } // namespace
-
-static BufferType bufferFor(Value value, Type element) {
-  return BufferType::get(value.getContext(), BufferKind::saved, shapeOf(value.getType()), element);
-}
 
 /// The kernel over chunks: the work, then its stores.
 void Fission::buildChunks() {
@@ -445,11 +345,11 @@ void Fission::buildChunks() {
     }
   mapping.map(cut.index, ChunkIdOp::create(builder, kernel.getLoc()).getResult());
   for (Operation *op : work)
-    builder.clone(*op, mapping);
+    builder.clone(*op, mapping)->removeAttr(kTwinAttr);
   for (auto [i, value] : llvm::enumerate(cut.stored)) {
     Value written = body->addArgument(bufferFor(value, getElementTypeOrSelf(value.getType())), value.getLoc());
-    buffers.push_back({name + "." + std::to_string(i), value, written, Value(), LoadOp()});
-    arguments.add(builder.getStringAttr(buffers.back().name), builder.getStringAttr("temp"), true, false);
+    buffers.push_back({name + "." + std::to_string(i), value, written, Value(), value.getDefiningOp()->getAttr(kTwinAttr), LoadOp()});
+    arguments.addTemp(builder, buffers.back().name, /*output=*/true);
     StoreOp::create(builder, value.getLoc(), mapping.lookup(value), written, mapping.lookup(cut.index));
   }
   ReturnOp::create(builder, kernel.getLoc());
@@ -461,15 +361,14 @@ void Fission::buildChunks() {
 
 void Fission::loadStored() {
   Arguments arguments;
-  for (unsigned i = 0; i < kernel.getBody().getNumArguments(); ++i)
-    arguments.addOf(kernel, i);
+  arguments.addAll(kernel);
   if (Operation *op = cut.index.getDefiningOp())
     builder.setInsertionPointAfter(op);
   else
     builder.setInsertionPointToStart(cast<BlockArgument>(cut.index).getOwner());
   for (Buffer &buffer : buffers) {
     Value value = buffer.value;
-    arguments.add(builder.getStringAttr(buffer.name), builder.getStringAttr("temp"), false, false);
+    arguments.addTemp(builder, buffer.name, /*output=*/false);
     buffer.read = kernel.getBody().addArgument(cast<BufferType>(buffer.written.getType()), value.getLoc());
     buffer.load = LoadOp::create(builder, value.getLoc(), value.getType(), buffer.read, cut.index, APFloat(0.0));
     for (Operation *user : value.getUsers())
@@ -485,24 +384,6 @@ void Fission::loadStored() {
     store.erase();
 }
 
-/// Work that moved leaves, and so do buffers that nothing touches any more.
-void Fission::dropUnused() {
-  Block &body = kernel.getBody().front();
-  llvm::BitVector before(body.getNumArguments());
-  for (Block *block : {cut.block(), &body})
-    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(*block)))
-      if (isOpTriviallyDead(&op))
-        op.erase();
-  Arguments arguments;
-  for (BlockArgument arg : body.getArguments())
-    if (arg.use_empty())
-      before.set(arg.getArgNumber());
-    else
-      arguments.addOf(kernel, arg.getArgNumber());
-  arguments.give(kernel, described);
-  body.eraseArguments(before);
-}
-
 /// Matrices that are operands of products alone keep what products take of them.
 void Fission::narrowOperands() {
   for (Buffer &buffer : buffers) {
@@ -513,24 +394,50 @@ void Fission::narrowOperands() {
   }
 }
 
+/// A kernel after the loop that does again what is stored now loads it.
+void Fission::shareWithTwins() {
+  for (Buffer &buffer : buffers) {
+    auto number = buffer.twin;
+    if (!number)
+      continue;
+    for (auto other : kernel->getParentOfType<ModuleOp>().getOps<KernelOp>()) {
+      Operation *twin = nullptr;
+      for (Operation &op : other.getBody().front())
+        twin = other != kernel && op.getAttr(kTwinAttr) == number && other.getOverChunks() && !op.use_empty() ? &op : twin;
+      if (twin)
+        loadInstead(other, twin, buffer);
+    }
+  }
+}
+
+void Fission::loadInstead(KernelOp other, Operation *twin, const Buffer &buffer) {
+  Value value = twin->getResult(0);
+  auto stored = cast<BufferType>(buffer.written.getType());
+  bool narrow = stored.getElementType() != getElementTypeOrSelf(value.getType());
+  if (narrow && !llvm::all_of(value.getUses(), isOperand))
+    return;
+  Arguments arguments;
+  arguments.addAll(other);
+  arguments.addTemp(builder, buffer.name, /*output=*/false);
+  Value read = other.getBody().addArgument(stored, twin->getLoc());
+  arguments.give(other, described);
+  Value chunk = *other.getBody().getOps<ChunkIdOp>().begin();
+  builder.setInsertionPointAfter(chunk.getDefiningOp()); // where all loads are
+  value.replaceAllUsesWith(LoadOp::create(builder, twin->getLoc(), value.getType(), read, chunk, APFloat(0.0)));
+  dropUnused(other, &other.getBody().front());
+}
+
 void Fission::run() {
   buildChunks();
   loadStored();
-  dropUnused();
+  dropUnused(kernel, cut.block());
   narrowOperands();
+  shareWithTwins();
 }
 
 //===----------------------------------------------------------------------===//
 // The pass
 //===----------------------------------------------------------------------===//
-
-/// The loop over chunks of a kernel that carries something from one to the next.
-static scf::ForOp chunkLoop(KernelOp kernel) {
-  if (kernel.getOverChunks() || kernel.getChunk() == 1)
-    return {};
-  auto loops = llvm::to_vector(kernel.getBody().getOps<scf::ForOp>());
-  return loops.size() == 1 && loops[0].getNumRegionIterArgs() ? loops[0] : scf::ForOp();
-}
 
 namespace {
 struct FissionLoops : fla::impl::FissionLoopsBase<FissionLoops> {
@@ -539,6 +446,7 @@ struct FissionLoops : fla::impl::FissionLoopsBase<FissionLoops> {
       if (scf::ForOp loop = chunkLoop(kernel))
         if (Cut cut(kernel, loop); cut.find())
           Fission(kernel, cut).run();
+    getOperation().walk([](Operation *op) { op->removeAttr(kTwinAttr); });
   }
 };
 } // namespace

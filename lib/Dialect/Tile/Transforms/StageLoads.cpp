@@ -89,19 +89,35 @@ private:
   }
   Value stageOf(Value chunk) { return arith::RemUIOp::create(rewriter, loc, chunk, number(kStages)); }
 
-  /// The chunk after this one, or the last.
+  /// The turn of the loop after this one, or the last.
   Value next(scf::ForOp loop) {
     Value after = arith::AddIOp::create(rewriter, loc, loop.getInductionVar(), number(1));
     return arith::MinSIOp::create(rewriter, loc, after, arith::SubIOp::create(rewriter, loc, loop.getUpperBound(), number(1)));
   }
 
+  /// Whether a loop goes through the chunks, forwards or backwards: the turn is the chunk, or last - turn.
+  static bool followsTurns(Value chunk, scf::ForOp loop) {
+    auto reverse = chunk.getDefiningOp<arith::SubIOp>();
+    return chunk == loop.getInductionVar() ||
+           (reverse && reverse.getRhs() == loop.getInductionVar() && loop.isDefinedOutsideOfLoop(reverse.getLhs()));
+  }
+  /// The chunk of another turn; of an empty sequence, whose last chunk is none, the first, which is masked.
+  Value chunkAt(LoadOp load, Value turn) {
+    auto reverse = load.getChunk().getDefiningOp<arith::SubIOp>();
+    if (!reverse)
+      return turn;
+    return arith::MaxSIOp::create(rewriter, loc, arith::SubIOp::create(rewriter, loc, reverse.getLhs(), turn), number(0));
+  }
+
   void stageLoop(scf::ForOp loop) {
     SmallVector<LoadOp> tiles, rows;
+    Value chunk; // of all that is loaded ahead
     if (!matchPattern(loop.getStep(), m_One()))
       return;
     for (LoadOp load : loop.getBody()->getOps<LoadOp>()) {
-      if (load.getChunk() != loop.getInductionVar())
+      if (!load.getChunk() || !followsTurns(load.getChunk(), loop) || (chunk && load.getChunk() != chunk))
         continue;
+      chunk = load.getChunk();
       if (isWorthCopying(load) && takeRoom(kStages * bytesOf(load)))
         tiles.push_back(load);
       else if (shapeOf(load.getType()).size() < 2)
@@ -119,18 +135,21 @@ private:
     SmallVector<Value> rooms;
     for (LoadOp load : loads)
       rooms.push_back(alloc(load, kStages));
-    for (auto [load, room] : llvm::zip(loads, rooms))
-      copy(load, loop.getLowerBound(), room, stageOf(loop.getLowerBound()));
+    for (auto [load, room] : llvm::zip(loads, rooms)) {
+      Value chunk = chunkAt(load, loop.getLowerBound());
+      copy(load, chunk, room, stageOf(chunk));
+    }
     rewriter.setInsertionPointToStart(loop.getBody());
     WaitOp::create(rewriter, loc);
-    Value following = next(loop), into = stageOf(arith::AddIOp::create(rewriter, loc, loop.getInductionVar(), number(1)));
-    Value current = stageOf(loop.getInductionVar());
+    Value turn = loop.getInductionVar(), current = chunkAt(loads.front(), turn), following = next(loop);
+    // The other stage, also where there is no chunk left.
+    Value into = stageOf(arith::AddIOp::create(rewriter, loc, current, number(1))), from = stageOf(current);
     for (auto [load, room] : llvm::zip(loads, rooms))
-      copy(load, following, room, into);
+      copy(load, chunkAt(load, following), room, into);
     for (auto [i, room] : llvm::enumerate(rooms)) {
       LoadOp load = loads[i];
       rewriter.setInsertionPoint(load);
-      rewriter.replaceOpWithNewOp<ReadOp>(load, load.getType(), room, current);
+      rewriter.replaceOpWithNewOp<ReadOp>(load, load.getType(), room, from);
     }
     // What is still under way may not meet what comes after.
     rewriter.setInsertionPointAfter(loop);
@@ -142,7 +161,8 @@ private:
   void loadAhead(scf::ForOp loop, ArrayRef<LoadOp> loads) {
     if (loads.empty())
       return;
-    auto loadAt = [&](LoadOp load, Value chunk) -> Value {
+    auto loadAt = [&](LoadOp load, Value turn) -> Value {
+      Value chunk = chunkAt(load, turn);
       auto copy = cast<LoadOp>(rewriter.clone(*load));
       copy.getChunkMutable().assign(chunk);
       Type stored = load.getBuffer().getType().getElementType(), type = load.getType();
@@ -159,9 +179,9 @@ private:
       if (isa<CopyOp>(op))
         start = op.getNextNode();
     rewriter.setInsertionPoint(start);
-    Value chunk = next(loop);
+    Value turn = next(loop);
     for (LoadOp load : loads)
-      following.push_back(loadAt(load, chunk));
+      following.push_back(loadAt(load, turn));
     auto yields = [&](OpBuilder &, Location, ArrayRef<BlockArgument>) { return following; };
     auto replaced = cast<scf::ForOp>(*loop.replaceWithAdditionalYields(rewriter, first, /*replaceInitOperandUsesInLoop=*/false, yields));
     auto carried = replaced.getRegionIterArgs().take_back(loads.size());

@@ -42,6 +42,26 @@ def HoistScales : Pass<"fla-hoist-scales", "::mlir::ModuleOp"> {
   let dependentDialects = ["::fla::tile::TileDialect", "::mlir::arith::ArithDialect"];
 }
 
+def FissionLeaves : Pass<"fla-fission-leaves", "::mlir::ModuleOp"> {
+  let summary = "Moves what nothing carried depends on out of the loop over chunks, into a kernel after it";
+  let description = [{
+    The gradients of a chunk need the gradient of the state after it, and nothing
+    needs them: they are leaves. A kernel `<name>_after`, whose grid runs over the chunks as
+    well, computes them for all chunks at once. The loop keeps what the carried
+    values depend on and stores for the other kernel, in buffers of kind `saved` and
+    role `temp`, what is carried into each chunk and results that leaves read; elementwise
+    arithmetic, products with what is carried and what depends on the chunk alone are done again. Those
+    operations and their copies bear a number (`fla.twin`), by which
+    `fla-fission-loops` lets both kernels load what it computes before the loop.
+
+    Kernels stay whole of which less than a quarter of the heavy work would leave, or
+    where more would be stored than three quarters of what the kernel reads and writes. So do
+    loops that go forwards: their leaves are few products, for which all states would be stored.
+    Example: test/Dialect/Tile/Transforms/fission-leaves.mlir.
+  }];
+  let dependentDialects = ["::fla::tile::TileDialect"];
+}
+
 def FissionLoops : Pass<"fla-fission-loops", "::mlir::ModuleOp"> {
   let summary = "Moves what depends on no state out of the loop over chunks, into a kernel over chunks";
   let description = [{

@@ -1,0 +1,243 @@
+"""Runs flash-linear-attention's own tests against this package, and writes docs/compatibility.md.
+
+    git clone https://github.com/fla-org/flash-linear-attention suite
+    git -C suite checkout 7151aa9b2d070f4d85acef2de2be1838fb95173e
+    python scripts/conformance.py run suite --results results.json [--minutes 8] [--only test_gla]
+    python scripts/conformance.py table --results results.json
+
+The suite is used as it is and never copied. ``run`` goes on where it stopped: what
+results.json has is not run again, unless --again says failed or all. It runs test
+after test in processes of their own size; one that dies is a failure of the test it
+was at. The tests want einops, and transformers for the models.
+
+``table`` refuses to write while a failure has no explanation in
+scripts/conformance_notes.json, which maps a part of a test's name to one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, NOTES = ROOT / "docs" / "compatibility.md", ROOT / "scripts" / "conformance_notes.json"
+COMMIT = "7151aa9b2d070f4d85acef2de2be1838fb95173e"
+FOLDERS = ("tests/ops", "tests/modules", "tests/models")
+# Files of what this package does not have yet.
+LATER = {
+    "tests/ops": ("forgetting_attn", "log_linear_attn", "mesa", "nsa", "path_attn", "titans", "ttt"),
+    "tests/models": ("modeling_forgetting_transformer", "modeling_log_linear_mamba2", "modeling_mesanet",
+                     "modeling_mla", "modeling_nsa", "modeling_path_attn"),
+}
+STREAM = "FLA_CONFORMANCE_STREAM"
+
+
+# The plugin: this file, loaded by the pytest that it starts.
+def _tell(**row) -> None:
+    with open(os.environ[STREAM], "a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+
+
+def pytest_runtest_logstart(nodeid, location):
+    _tell(test=nodeid, outcome="started")
+
+
+def pytest_runtest_logreport(report):
+    """One row a test: its call, or the set-up that failed or skipped."""
+    if report.when != "call" and report.outcome == "passed" or report.when == "teardown" and report.outcome != "failed":
+        return
+    reason = ""
+    if report.outcome == "skipped":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    elif report.outcome == "failed":
+        reason = str(getattr(report.longrepr, "reprcrash", None) or report.longrepr)[-600:]
+    _tell(test=report.nodeid, outcome=report.outcome, seconds=round(report.duration, 2), reason=reason)
+
+
+# Running.
+def _files(suite: Path, only: str | None) -> list[str]:
+    found = []
+    for folder in FOLDERS:
+        later = {f"test_{name}.py" for name in LATER.get(folder, ())}
+        found += [f"{folder}/{path.name}" for path in sorted((suite / folder).glob("test_*.py")) if path.name not in later]
+    # Two files of the models are what the others share.
+    found = [f for f in found if Path(f).name not in ("test_modeling_base.py", "test_modeling_utils.py")]
+    return [f for f in found if only is None or only in f]
+
+
+def _environment(stream: Path) -> dict:
+    kept = {k: v for k, v in os.environ.items() if k != "FLA_CI_ENV"}
+    path = [str(ROOT / "python"), str(ROOT / "scripts"), kept.get("PYTHONPATH", "")]
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, path)), STREAM: str(stream), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _pytest(suite: Path, stream: Path, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess | None:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=line", *arguments]
+    try:
+        return subprocess.run(command, cwd=suite, env=_environment(stream), capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _collect(suite: Path, file: str, stream: Path) -> list[str]:
+    done = _pytest(suite, stream, "--collect-only", file)
+    found = [line.strip() for line in done.stdout.splitlines() if line.startswith(file + "::")]
+    if not found:
+        raise SystemExit(f"conformance: expected tests in {file}, got:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return found
+
+
+def _read(stream: Path) -> dict:
+    """Rows by test; a test that only started has no outcome yet."""
+    rows = {}
+    if stream.is_file():
+        for line in stream.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            known = rows.get(row["test"], {})
+            if row["outcome"] != "started" and known.get("outcome") != "failed":
+                rows[row["test"]] = row
+            else:
+                rows.setdefault(row["test"], row)
+    return rows
+
+
+def _run_some(suite: Path, tests: list[str], stream: Path, seconds: float) -> dict:
+    """Results of these tests, fewer if the time is over; a process that dies is its last test's failure."""
+    stream.unlink(missing_ok=True)
+    done = _pytest(suite, stream, "-p", "conformance", *tests, timeout=seconds)
+    rows = _read(stream)
+    stream.unlink(missing_ok=True)
+    results = {name: row for name, row in rows.items() if row["outcome"] != "started"}
+    for name, row in rows.items():
+        if row["outcome"] == "started" and done is not None:
+            results[name] = {"test": name, "outcome": "failed", "seconds": 0, "reason": f"the process ended with {done.returncode}"}
+    return results
+
+
+def _load(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"collected": {}, "results": {}}
+
+
+def _save(path: Path, state: dict) -> None:
+    scratch = path.with_suffix(".new")
+    scratch.write_text(json.dumps(state, indent=1), encoding="utf-8")
+    os.replace(scratch, path)
+
+
+def _facts() -> dict:
+    version = lambda name: importlib.metadata.version(name)
+    facts = {"Python": platform.python_version(), **{n: version(n) for n in ("torch", "transformers", "pytest")}}
+    done = subprocess.run([sys.executable, "-c", "from fla.utils import device; print(device)"], capture_output=True,
+                          text=True, env=_environment(Path(os.devnull)), check=True)
+    return {**facts, "fla.utils.device": done.stdout.strip()}
+
+
+def run(suite: Path, results: Path, minutes: float, only: str | None, again: str | None, group: int) -> None:
+    """Runs what has no result yet, for `minutes`."""
+    end = time.monotonic() + 60 * minutes
+    state, stream = _load(results), results.with_suffix(".stream")
+    state["facts"] = _facts()
+    for file in _files(suite, only):
+        if file not in state["collected"]:
+            state["collected"][file] = _collect(suite, file, stream)
+        wanted = [t for t in state["collected"][file] if _due(state["results"].get(t), again)]
+        while wanted and time.monotonic() < end:
+            some, wanted = wanted[:group], wanted[group:]
+            new = _run_some(suite, some, stream, max(30.0, end - time.monotonic()))
+            state["results"].update(new)
+            _save(results, state)
+            print(f"{file}: {dict(Counter(r['outcome'] for r in new.values()))}, {len(wanted)} to come", flush=True)
+            for name, row in new.items():
+                if row["outcome"] == "failed":
+                    print(f"  FAILED {name}\n    {row['reason']}", flush=True)
+        _save(results, state)
+    left = sum(t not in state["results"] for f in _files(suite, None) for t in state["collected"].get(f, [None]))
+    print(f"{len(state['results'])} results, {left} tests (or files) without one")
+
+
+def _due(row: dict | None, again: str | None) -> bool:
+    return row is None or again == "all" or again == "failed" and row["outcome"] == "failed"
+
+
+# The page.
+def _table(state: dict) -> tuple[list[str], Counter]:
+    lines = ["| file | passed | failed | skipped by the suite | of those run |", "|---|---|---|---|---|"]
+    total = Counter()
+    for file, tests in sorted(state["collected"].items()):
+        counts = Counter(state["results"].get(t, {"outcome": "missing"})["outcome"] for t in tests)
+        total.update(counts)
+        lines.append(_row(f"`{file}`", counts))
+    return [*lines, _row("**all**", total)], total
+
+
+def _row(name: str, counts: Counter) -> str:
+    ran = counts["passed"] + counts["failed"]
+    share = f"{100 * counts['passed'] / ran:.1f} %" if ran else "none"
+    return f"| {name} | {counts['passed']} | {counts['failed']} | {counts['skipped']} | {share} |"
+
+
+def _explained(state: dict, notes: dict) -> tuple[list[str], list[str]]:
+    """(lines that explain every failure, failures that none explains)."""
+    lines, open_ = [], []
+    for name, row in sorted(state["results"].items()):
+        if row["outcome"] == "failed":
+            note = next((text for part, text in notes.items() if part in name), None)
+            lines.append(f"- `{name}`: {note}")
+            open_ += [] if note else [f"{name}: {row['reason']}"]
+    return lines, open_
+
+
+def _skips(state: dict) -> list[str]:
+    reasons = Counter(row["reason"].removeprefix("Skipped: ") for row in state["results"].values() if row["outcome"] == "skipped")
+    return [f"- {count} × {reason}" for reason, count in reasons.most_common()]
+
+
+def page(state: dict, notes: dict) -> str:
+    """The page's text. Raises SystemExit while tests have no result or failures no explanation."""
+    lines, total = _table(state)
+    explained, open_ = _explained(state, notes)
+    if open_ or total["missing"]:
+        raise SystemExit("\n".join([f"conformance: expected a result for every test, {total['missing']} have none, and an "
+                                    f"explanation of every failure in {NOTES.name}, got none for {len(open_)}:", *open_]))
+    facts = ", ".join(f"{k} {v}" for k, v in state["facts"].items())
+    later = ", ".join(name.removeprefix("modeling_") for names in LATER.values() for name in names)
+    return "\n".join([
+        "# Compatibility", "",
+        f"flash-linear-attention's tests of September 2025 (commit {COMMIT[:8]}, version 0.3.2), run as they are against "
+        f"this package by [scripts/conformance.py](../scripts/conformance.py): {facts}. Not run, because this package does "
+        f"not have them yet: {later}.", "", *lines, "", "## Failures", "",
+        *(explained or ["None."]), "", "## What the suite skips here, and why", "", *(_skips(state) or ["Nothing."]), ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runner = commands.add_parser("run", help="run what has no result yet")
+    runner.add_argument("suite", type=Path, help="a checkout of the suite")
+    runner.add_argument("--minutes", type=float, default=10_000, help="stop after this time")
+    runner.add_argument("--only", help="files with this in their name")
+    runner.add_argument("--again", choices=("failed", "all"), help="run these again although they have a result")
+    runner.add_argument("--group", type=int, default=40, help="tests a process")
+    table = commands.add_parser("table", help="write docs/compatibility.md")
+    for command in (runner, table):
+        command.add_argument("--results", type=Path, required=True, help="a JSON file outside the repository")
+    given = parser.parse_args()
+    if given.results.resolve().is_relative_to(ROOT):
+        parser.error(f"--results: expected a file outside {ROOT}, got {given.results}")
+    if given.command == "run":
+        run(given.suite.resolve(), given.results.resolve(), given.minutes, given.only, given.again, given.group)
+    else:
+        PAGE.write_text(page(_load(given.results), json.loads(NOTES.read_text(encoding="utf-8"))), encoding="utf-8")
+        print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
