@@ -21,6 +21,14 @@ namespace fla::gpu {
 /// Bytes of shared memory that one access moves for a lane at most.
 inline constexpr int64_t kWidestAccess = 16;
 
+/// Bytes between rows, and between the matrices of a tile of more axes.
+struct Padding {
+  int64_t rows = 0, planes = 0;
+};
+
+/// Bytes between neighbours along each axis.
+SmallVector<int64_t> stridesOf(ArrayRef<int64_t> shape, int64_t elementBytes, Padding padding);
+
 /// What a warp does with a tile in shared memory: accesses like these, and others that differ by constants.
 class WarpAccesses {
 public:
@@ -29,15 +37,23 @@ public:
   /// Pieces of `bytes` in registers of `layout`, the first of every `run`. Its element at `x` is at `place(x)` in
   /// memory. With `once` copies are left out. Where rows are not aligned to pieces, pieces are cut.
   void add(const tile::LinearLayout &layout, int64_t run, int64_t bytes, bool once, Place place);
-  /// The same of one register.
-  void addRegister(const tile::LinearLayout &layout, int64_t reg, int64_t bytes, bool once, Place place);
+  /// The same of one register of one warp.
+  void addRegister(const tile::LinearLayout &layout, int64_t reg, int64_t warp, int64_t bytes, bool once, Place place);
   /// 8x8 matrices, whose rows are 16 bytes of rows in memory.
   void addMatrices();
+  void append(const WarpAccesses &other) {
+    llvm::append_range(accesses, other.accesses);
+    alignTo(other.alignment);
+  }
   /// Rows begin at multiples of so many bytes, whoever reads them later.
   void alignTo(int64_t bytes) { alignment = std::max(alignment, bytes); }
-  /// The bytes between rows with which no access has a conflict of more than two ways, if there are such, and all
-  /// take the least time; of equally good ones the fewest.
-  int64_t choosePadding(ArrayRef<int64_t> shape, int64_t elementBytes) const;
+  /// The padding with which no access has a conflict of more than two ways, if there is such, and all
+  /// take the least time; of equally good ones the smallest.
+  Padding choosePadding(ArrayRef<int64_t> shape, int64_t elementBytes) const;
+  /// Ways of the worst conflict, 2 if there are fewer.
+  int64_t waysWith(ArrayRef<int64_t> shape, int64_t elementBytes, Padding padding) const {
+    return costWith(stridesOf(shape, elementBytes, padding)).ways;
+  }
 
 private:
   struct Access {
@@ -49,7 +65,7 @@ private:
     int64_t ways = 2, time = 0; ///< up to two ways are as good as one, but for the time
     bool operator<(const Cost &other) const { return std::tie(ways, time) < std::tie(other.ways, other.time); }
   };
-  Cost costWith(int64_t rowBytes, ArrayRef<int64_t> shape, int64_t elementBytes) const;
+  Cost costWith(ArrayRef<int64_t> strides) const;
   SmallVector<Access> accesses;
   int64_t alignment = 4; ///< words: parts of them are not split
 };

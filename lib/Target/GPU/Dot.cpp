@@ -389,13 +389,13 @@ void Lowering::dotByElement(tile::DotOp op) {
   for (int64_t r = 0; r < count; ++r) {
     Coordinates at = held.apply(r, 0, 0);
     if (!rows.contains(at[0]))
-      rows[at[0]] = arith::MulIOp::create(e.b, e.loc, coordinate(held, r, 0), i32(a.rowStride * size));
+      rows[at[0]] = arith::MulIOp::create(e.b, e.loc, coordinate(held, r, 0), i32(a.rowStride() * size));
     if (!columns.contains(at[1]))
       columns[at[1]] = arith::MulIOp::create(e.b, e.loc, coordinate(held, r, 1), i32(size));
   }
   auto sums = e.loop(0, k, step, init, [&](Value index, ValueRange in) {
     Value from = arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), index);
-    Value along = arith::MulIOp::create(e.b, e.loc, from, i32(size)), down = arith::MulIOp::create(e.b, e.loc, from, i32(b.rowStride * size));
+    Value along = arith::MulIOp::create(e.b, e.loc, from, i32(size)), down = arith::MulIOp::create(e.b, e.loc, from, i32(b.rowStride() * size));
     Registers next(in);
     for (int64_t i = 0; i < step; ++i) {
       DenseMap<int64_t, Value> x, y;
@@ -405,7 +405,7 @@ void Lowering::dotByElement(tile::DotOp op) {
         if (!left)
           left = e.load(shared.address(a, arith::AddIOp::create(e.b, e.loc, rows[at[0]], along), i * size), type, 1);
         if (!right)
-          right = e.load(shared.address(b, arith::AddIOp::create(e.b, e.loc, columns[at[1]], down), i * b.rowStride * size), type, 1);
+          right = e.load(shared.address(b, arith::AddIOp::create(e.b, e.loc, columns[at[1]], down), i * b.rowStride() * size), type, 1);
         next[r] = e.fma(x[at[0]], y[at[1]], next[r]);
       }
     }

@@ -12,6 +12,8 @@
 #include "Shared.h"
 #include "Target.h"
 
+#include <array>
+
 namespace fla::gpu {
 using tile::Coordinates;
 using tile::LinearLayout;
@@ -177,7 +179,7 @@ private:
   /// Of each element the one whose token's number differs in one bit; null elements stay null.
   Registers partners(const LinearLayout &layout, const TokenBit &bit, ArrayRef<Value> list);
   std::function<Value(Value ofWarp, int64_t number)> showToWarps(ArrayRef<Value> list, int64_t alike);
-  SharedTile sumsToMiddles(Value gate, bool pre, const WarpAccesses &reads);
+  std::array<SharedTile, 2> sumsToMiddles(Value gate, bool pre, const std::array<WarpAccesses, 2> &reads);
   Value levelOf(const LinearLayout &held, int64_t reg, Value t, Value s, int64_t row);
   SharedTile sumsOfPairs(const SharedTile &pairs);
 
@@ -196,7 +198,7 @@ private:
   Value packed(ArrayRef<Value> list, int64_t first, int64_t count, Type element);
   /// A tile in shared memory; its rows are padded for how it is written and for how `reads` read it.
   SharedTile stage(ArrayRef<Value> list, const LinearLayout &layout, Type element, WarpAccesses reads, bool transposed = false);
-  SharedTile stagePadded(ArrayRef<Value> list, const LinearLayout &layout, Type element, int64_t padding, bool transposed = false);
+  SharedTile stagePadded(ArrayRef<Value> list, const LinearLayout &layout, Type element, Padding padding, bool transposed = false);
   int64_t runOfPieces(const LinearLayout &layout, Type element, bool transposed);
   bool writesMatrices(const LinearLayout &layout, Type element);
   bool readsMatrices(const LinearLayout &layout, Type element);

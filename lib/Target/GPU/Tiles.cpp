@@ -69,7 +69,7 @@ Registers Lowering::reduceAxis(tile::ReduceKind kind, const LinearLayout &from, 
   if (!mask)
     return sums;
   int64_t lanes = target.chip.lanes, count = sums.size();
-  SharedTile partial = shared.allocate({warps, count * lanes}, sums[0].getType(), 0);
+  SharedTile partial = shared.allocate({warps, count * lanes}, sums[0].getType(), {});
   shared.beforeWrite();
   auto at = [&](Value ofWarp, int64_t r) {
     Value index = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, ofWarp, i32(count * lanes)), lane);
@@ -135,7 +135,7 @@ SharedTile Lowering::stage(ArrayRef<Value> list, const LinearLayout &held, Type 
 }
 
 /// Writes a tile to shared memory in `element`, its two axes swapped with `transposed`.
-SharedTile Lowering::stagePadded(ArrayRef<Value> list, const LinearLayout &held, Type element, int64_t padding, bool transposed) {
+SharedTile Lowering::stagePadded(ArrayRef<Value> list, const LinearLayout &held, Type element, Padding padding, bool transposed) {
   SmallVector<int64_t> shape(held.shape());
   if (transposed)
     std::swap(shape[0], shape[1]);
