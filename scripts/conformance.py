@@ -8,7 +8,8 @@
 The suite is used as it is and never copied. ``run`` goes on where it stopped: what
 results.json has is not run again, unless --again says failed or all. It runs test
 after test in processes of their own size; one that dies is a failure of the test it
-was at. The tests want einops, and transformers for the models.
+was at. The tests want einops, and transformers for the models; on a busy machine they
+are quicker with OMP_NUM_THREADS=1.
 
 ``table`` refuses to write while a failure has no explanation in
 scripts/conformance_notes.json, which maps a part of a test's name to one.
