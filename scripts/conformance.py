@@ -8,7 +8,8 @@
 The suite is used as it is and never copied. ``run`` goes on where it stopped: what
 results.json has is not run again, unless --again says failed or all. It runs test
 after test in processes of their own size; one that dies is a failure of the test it
-was at. The tests want einops, and transformers for the models.
+was at. The tests want einops, and transformers for the models; on a busy machine they
+are quicker with OMP_NUM_THREADS=1.
 
 ``table`` refuses to write while a failure has no explanation in
 scripts/conformance_notes.json, which maps a part of a test's name to one.
@@ -38,6 +39,7 @@ LATER = {
                      "modeling_mla", "modeling_nsa", "modeling_path_attn"),
 }
 STREAM = "FLA_CONFORMANCE_STREAM"
+PATIENCE = 300.0  # seconds for one test
 
 
 # The plugin: this file, loaded by the pytest that it starts.
@@ -110,15 +112,20 @@ def _read(stream: Path) -> dict:
 
 
 def _run_some(suite: Path, tests: list[str], stream: Path, seconds: float) -> dict:
-    """Results of these tests, fewer if the time is over; a process that dies is its last test's failure."""
+    """Results of these tests, fewer if the time is over.
+
+    A process that dies is its last test's failure, and so is one that PATIENCE was not
+    enough for: it would be tried for ever.
+    """
     stream.unlink(missing_ok=True)
     done = _pytest(suite, stream, "-p", "conformance", *tests, timeout=seconds)
     rows = _read(stream)
     stream.unlink(missing_ok=True)
     results = {name: row for name, row in rows.items() if row["outcome"] != "started"}
-    for name, row in rows.items():
-        if row["outcome"] == "started" and done is not None:
-            results[name] = {"test": name, "outcome": "failed", "seconds": 0, "reason": f"the process ended with {done.returncode}"}
+    why = f"the process ended with {done.returncode}" if done else f"no result in {seconds:.0f} seconds"
+    if done or not results and seconds >= PATIENCE:
+        started = [name for name, row in rows.items() if row["outcome"] == "started"]
+        results.update({n: {"test": n, "outcome": "failed", "seconds": 0, "reason": why} for n in started})
     return results
 
 
@@ -143,14 +150,14 @@ def _facts() -> dict:
 def run(suite: Path, results: Path, minutes: float, only: str | None, again: str | None, group: int) -> None:
     """Runs what has no result yet, for `minutes`."""
     end = time.monotonic() + 60 * minutes
-    state, stream = _load(results), results.with_suffix(".stream")
-    state["facts"] = _facts()
+    state, stream, facts = _load(results), results.with_suffix(".stream"), None
     for file in _files(suite, only):
         if file not in state["collected"]:
             state["collected"][file] = _collect(suite, file, stream)
         wanted = [t for t in state["collected"][file] if _due(state["results"].get(t), again)]
         while wanted and time.monotonic() < end:
             some, wanted = wanted[:group], wanted[group:]
+            facts = state["facts"] = facts or _facts()
             new = _run_some(suite, some, stream, max(30.0, end - time.monotonic()))
             state["results"].update(new)
             _save(results, state)

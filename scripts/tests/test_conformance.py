@@ -58,9 +58,10 @@ def test_results_are_kept_and_a_death_is_a_failure(suite):
 
     run(suite)  # everything has a result
     assert (suite.parent / "log").read_text() == "0\n1\n2\n"
-    assert "FAILED" in run(suite, "--again", "failed").stdout
-    run(suite, "--again", "all")
+    done = run(suite, "--again", "all", "--group", "4")
+    assert "FAILED tests/ops/test_gla.py::test_fails" in done.stdout
     assert (suite.parent / "log").read_text() == "0\n1\n2\n" * 2
+    assert conformance._due({"outcome": "failed"}, "failed") and not conformance._due({"outcome": "passed"}, "failed")
 
     with pytest.raises(SystemExit, match="got none for 2"):
         conformance.page(state, {})
@@ -70,6 +71,16 @@ def test_results_are_kept_and_a_death_is_a_failure(suite):
     del state["results"]["tests/ops/test_gla.py::test_fails"]
     with pytest.raises(SystemExit, match="1 have none"):
         conformance.page(state, {"test_dies": "it wants to"})
+
+
+def test_a_test_without_an_end_is_not_tried_for_ever(tmp_path, monkeypatch):
+    def runs_out_of_time(suite, stream, *arguments, timeout):
+        stream.write_text(json.dumps({"test": "test_waits", "outcome": "started"}) + "\n")
+
+    monkeypatch.setattr(conformance, "_pytest", runs_out_of_time)
+    assert conformance._run_some(tmp_path, ["test_waits"], tmp_path / "stream", 60) == {}  # it had too little time
+    found = conformance._run_some(tmp_path, ["test_waits"], tmp_path / "stream", 420)
+    assert found["test_waits"]["outcome"] == "failed" and found["test_waits"]["reason"] == "no result in 420 seconds"
 
 
 def test_results_stay_out_of_the_repository():

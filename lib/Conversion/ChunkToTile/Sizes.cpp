@@ -12,19 +12,19 @@ static bool isVector(Value gate) { return gate && getDims(gate).size() > hasDim(
 /// faster so. Vector gates take less, since each dyadic level of a chunk is work and, on
 /// a GPU, code of its own: 16 where a solve meets them or a GPU's reverse (64 tokens of
 /// gla: 14 s in the driver's compiler, and slower than 16, docs/Rationale/cubins.md), 32
-/// where a GPU's forward has them in two operations, or beside a scan. A GPU's reverse of
-/// several scans, each code for whole columns of tokens, takes 32, too.
+/// where a GPU's forward has them in two operations. So do scans on a GPU, each code for
+/// whole columns of tokens, and a GPU's reverse of tokens with several rows.
 /// Fewer when a token has several rows that read the state, or when values of a token
 /// are large (an elementwise matrix state).
 static int64_t chunkByClass(chunk::ProgramOp program, bool alone, bool onGPU) {
-  int64_t rows = 1, vectorGates = 0, scans = 0;
-  bool solves = false;
+  int64_t rows = 1, vectorGates = 0;
+  bool solves = false, scans = false;
   // A gate of one direction is a gate of the other, whichever operation carries
   // it there: both must choose the same chunk, since saved states belong to chunks.
   program.walk([&](Operation *op) {
     llvm::TypeSwitch<Operation *>(op)
         .Case<chunk::ScoreOp, chunk::ApplyOp, chunk::ApplyTransposedOp, chunk::SolveOp>([&](auto pair) { vectorGates += isVector(pair.getGate()); })
-        .Case<chunk::ScanOp>([&](auto) { ++scans; });
+        .Case<chunk::ScanOp>([&](auto) { scans = true; });
     if (auto solve = dyn_cast<chunk::SolveOp>(op)) {
       solves = true;
       rows = std::max<int64_t>(rows, solve.getRows().size());
@@ -33,7 +33,7 @@ static int64_t chunkByClass(chunk::ProgramOp program, bool alone, bool onGPU) {
   int64_t most = alone && !onGPU ? 32 : 64;
   if (vectorGates && (solves || (onGPU && !alone)))
     most = 16;
-  else if (onGPU && (vectorGates + (vectorGates && scans) > 1 || (scans > 1 && !alone)))
+  else if (onGPU && (vectorGates > 1 || scans || (rows > 1 && !alone)))
     most = 32;
   return std::max<int64_t>(most / llvm::PowerOf2Ceil(rows), 1);
 }
