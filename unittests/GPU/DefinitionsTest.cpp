@@ -276,8 +276,12 @@ private:
       complaints[kind] = int64_t(count);
     llvm::json::Array conflicts;
     for (const Conflict &c : outcome.conflicts)
-      conflicts.push_back(llvm::json::Object{
-          {"kernel", c.kernel}, {"operation", c.operation}, {"location", c.location}, {"ways", int64_t(c.ways)}, {"average", c.average}, {"repeated", c.repeated}});
+      conflicts.push_back(llvm::json::Object{{"kernel", c.kernel},
+                                             {"operation", c.operation},
+                                             {"location", c.location},
+                                             {"ways", int64_t(c.ways)},
+                                             {"average", c.average},
+                                             {"repeated", c.repeated}});
     std::string problem = outcome.problem;
     if (problem.empty() && !(worst.error <= worst.allowed))
       problem = worst.name + ": error " + llvm::formatv("{0:e1}", worst.error).str() + ", tolerance " + llvm::formatv("{0:e1}", worst.allowed).str();

@@ -173,9 +173,8 @@ WarpAccesses Lowering::readsOf(const Operand &x) {
     return reads;
   }
   bool together = x.swapped ? x.axis == 1 : x.axis == 0; // the sum goes along rows in memory
-  reads.add(x.atom, run, together ? run * size : size, /*once=*/false, [&](const Coordinates &at) {
-    return together ? Coordinates{at[x.kept], at[1 - x.kept]} : Coordinates{at[1 - x.kept], at[x.kept]};
-  });
+  reads.add(x.atom, run, together ? run * size : size, /*once=*/false,
+            [&](const Coordinates &at) { return together ? Coordinates{at[x.kept], at[1 - x.kept]} : Coordinates{at[1 - x.kept], at[x.kept]}; });
   return reads;
 }
 

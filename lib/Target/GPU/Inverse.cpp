@@ -116,7 +116,8 @@ void Lowering::multiplyBlocks(const Atom &atom, int64_t pairs, int64_t size, con
       SmallVector<Value> list;
       for (int64_t r = 0; r < layout.numRegisters(); ++r) {
         Coordinates at = layout.apply(r, 0, 0);
-        list.push_back(e.load(shared.address(tile, start, ((row + at[0]) * tile.rowStride() + column + at[1]) * tile.elementBytes()), tile.element, 1));
+        list.push_back(
+            e.load(shared.address(tile, start, ((row + at[0]) * tile.rowStride() + column + at[1]) * tile.elementBytes()), tile.element, 1));
       }
       return list;
     };

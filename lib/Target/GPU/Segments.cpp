@@ -85,9 +85,8 @@ void Lowering::segsum(tile::SegSumOp op) {
   for (int64_t r = 0; r < held.numRegisters(); ++r)
     for (int64_t warp = 0; warp < held.numWarps() && !isBefore(r); ++warp)
       for (int64_t axis : {0, 1})
-        reads[axis].addRegister(held, r, warp, Emitter::bytes(type), /*once=*/false, [&](const Coordinates &at) {
-          return Coordinates{int32_t(llvm::Log2_32((at[0] ^ at[1]) | 1)), at[axis]};
-        });
+        reads[axis].addRegister(held, r, warp, Emitter::bytes(type), /*once=*/false,
+                                [&](const Coordinates &at) { return Coordinates{int32_t(llvm::Log2_32((at[0] ^ at[1]) | 1)), at[axis]}; });
   std::array<SharedTile, 2> tables = sumsToMiddles(op.getGate(), op.getPre(), reads);
   for (const SharedTile &table : tables)
     shared.beforeRead(table);

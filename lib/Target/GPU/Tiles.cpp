@@ -115,9 +115,8 @@ void Lowering::addWrites(WarpAccesses &accesses, const LinearLayout &held, Type 
   if (writesMatrices(held, element))
     return accesses.addMatrices();
   int64_t run = runOfPieces(held, element, transposed);
-  accesses.add(held, run, run * Emitter::bytes(element), /*once=*/true, [&](const Coordinates &at) {
-    return transposed ? Coordinates{at[1], at[0]} : at;
-  });
+  accesses.add(held, run, run * Emitter::bytes(element), /*once=*/true,
+               [&](const Coordinates &at) { return transposed ? Coordinates{at[1], at[0]} : at; });
 }
 
 WarpAccesses Lowering::gathers(const LinearLayout &held, Type element, WarpAccesses::Place place) {
@@ -157,9 +156,7 @@ Value Lowering::packed(ArrayRef<Value> list, int64_t first, int64_t count, Type 
 }
 
 void Lowering::write(ArrayRef<Value> list, const LinearLayout &held, const SharedTile &to, bool transposed) {
-  once(held, [&] {
-    writesMatrices(held, to.element) ? writeMatrices(list, held, to, transposed) : writePieces(list, held, to, transposed);
-  });
+  once(held, [&] { writesMatrices(held, to.element) ? writeMatrices(list, held, to, transposed) : writePieces(list, held, to, transposed); });
 }
 
 /// A layout made of 8x8 matrices.
