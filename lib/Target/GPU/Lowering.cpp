@@ -114,10 +114,13 @@ Value Lowering::coordinate(const LinearLayout &layout, int64_t reg, int64_t axis
 // Structure
 //===----------------------------------------------------------------------===//
 
+/// What is made of an operation tells its name, besides where it comes from.
+static Location namedLocation(Operation *op) { return NameLoc::get(op->getName().getIdentifier(), op->getLoc()); }
+
 LogicalResult Lowering::block(Block &block) {
   SmallVector<tile::CopyOp> copies; // those that follow each other
   for (Operation &op : block.without_terminator()) {
-    e.loc = op.getLoc();
+    e.loc = namedLocation(&op);
     if (auto copy = dyn_cast<tile::CopyOp>(op)) {
       copies.push_back(copy);
       if (!isa<tile::CopyOp>(op.getNextNode()))
@@ -130,7 +133,7 @@ LogicalResult Lowering::block(Block &block) {
 }
 
 LogicalResult Lowering::operation(Operation *op) {
-  e.loc = op->getLoc();
+  e.loc = namedLocation(op);
   auto done = [](auto) { return success(); };
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case([&](scf::ForOp x) { return forLoop(x); })
