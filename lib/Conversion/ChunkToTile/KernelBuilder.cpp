@@ -56,8 +56,8 @@ Type KernelBuilder::outputElement(StringRef name, Type type) {
     return sizes.computeType;
   if (!program.getReverse())
     return links.outputType;
-  bool isWhole = !links.pieces.contains(name) && !links.read.contains(name) && !lacksColumns(type);
-  return isWhole ? storage.of(name.drop_front(2)) : sizes.computeType;
+  bool isWhole = !links.pieces.contains(gradientOf(name)) && !links.read.contains(name) && !lacksColumns(type);
+  return isWhole ? storage.of(gradientOf(name).drop_front(2)) : sizes.computeType;
 }
 
 /// A replay stores the states, and of the rest only what other programs read.

@@ -17,6 +17,9 @@ struct StorageTypes {
   }
 };
 
+/// "d_q" of "d_q@2", a piece of it.
+inline llvm::StringRef gradientOf(llvm::StringRef name) { return name.split('@').first; }
+
 /// What programs of a module know of each other: values that cross between them.
 struct Links {
   llvm::StringSet<> read;    ///< token values that some program reads

@@ -35,8 +35,8 @@ static Links findLinks(ArrayRef<chunk::ProgramOp> programs) {
   llvm::StringSet<> given;
   for (chunk::ProgramOp program : programs) {
     for (StringRef name : program.getResultNames().getAsValueRange<StringAttr>())
-      if (program.getReverse() && !given.insert(name).second)
-        links.pieces.insert(name);
+      if (program.getReverse() && !given.insert(gradientOf(name)).second)
+        links.pieces.insert(gradientOf(name));
     for (BlockArgument arg : program.getTokens()) {
       unsigned i = arg.getArgNumber();
       links.read.insert(program.getArgName(i));

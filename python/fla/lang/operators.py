@@ -278,8 +278,12 @@ class Operators:
         if launch.batch == 0 or launch.tokens == 0 or launch.sequences == 0:
             return [t.zero_() for t in self._fake(x, False)[:len(self.definition.outputs)]]
         states = self._by_state(x.initial)
-        given = {"input": x.tensors, "initial_state": states, **({"final_state": states} if x.update else {})}
+        # A state that one block of columns stores, others may still have to read.
+        apart = {spec.key: states[spec.key].clone() for spec in program.rows("final_state") if x.update and spec.alike}
+        given = {"input": x.tensors, "initial_state": states, **({"final_state": {**states, **apart}} if x.update else {})}
         out = run_program(program, launch, x.values, given, x.device, ("final_state",))
+        for name, final in apart.items():
+            states[name].copy_(final)
         return [out["output"][spec.key] for spec in program.rows("output")]
 
     def _with_indices(self, launch: Launch, x: Operands) -> Launch:

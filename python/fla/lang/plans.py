@@ -175,6 +175,8 @@ def plan_of(parameters: list, args: tuple, kwargs: dict, operators, operands, tr
                 layout.leave_out()
                 continue
             t, position = found
+            if spec.alike:
+                return None
             if not _is_callers(t, position, tensors, trains) or inner_contiguous(t, len(spec.shape)) is not t:
                 return None
             layout.read(spec, t, position)

@@ -33,6 +33,7 @@ class ArgSpec:
     shape: tuple[int, ...]
     dtype: torch.dtype
     partial: bool = False
+    alike: bool = False  # a final state that must not be the initial one
 
     @property
     def key(self) -> str:
@@ -121,7 +122,7 @@ def ask(function: str, definition: Definition, options: dict):
 def _manifest(text: str) -> tuple[int, tuple[ArgSpec, ...]]:
     facts = json.loads(text)
     rows = tuple(ArgSpec(a["name"], a["role"], a["kind"], tuple(a["shape"]), _TORCH.get(a["dtype"], torch.float32),
-                         bool(a.get("partial"))) for a in facts["args"])
+                         bool(a.get("partial")), bool(a.get("alike"))) for a in facts["args"])
     return int(facts.get("chunk") or 0), rows
 
 
