@@ -1,11 +1,13 @@
-"""Timing in alternation: what slows the machine down slows every contestant down."""
+"""Timing: contestants in alternation, so that what slows the machine down slows all of them down; and one call alone."""
 
 from __future__ import annotations
 
 import statistics
 import time
 
-__all__ = ["alternate"]
+import torch
+
+__all__ = ["alternate", "fastest", "finish"]
 
 
 def alternate(contestants: dict, rounds: int = 5, warm_up: int = 1) -> dict[str, float]:
@@ -19,3 +21,21 @@ def alternate(contestants: dict, rounds: int = 5, warm_up: int = 1) -> dict[str,
             function()
             seconds[name].append(time.perf_counter() - begin)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def finish(device: str) -> None:
+    """Waits until a device has done what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def fastest(function, device: str, rounds: int = 5, warm_up: int = 2) -> float:
+    """The shortest of `rounds` calls in seconds, after those that compile and fill caches."""
+    times = []
+    for _ in range(warm_up + rounds):
+        finish(device)
+        begin = time.perf_counter()
+        function()
+        finish(device)
+        times.append(time.perf_counter() - begin)
+    return min(times[warm_up:])

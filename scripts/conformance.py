@@ -3,13 +3,15 @@
     git clone https://github.com/fla-org/flash-linear-attention suite
     git -C suite checkout 7151aa9b2d070f4d85acef2de2be1838fb95173e
     python scripts/conformance.py run suite --results results.json [--minutes 8] [--only test_gla]
+    python scripts/conformance.py run suite --results gpu.json --device cuda --folder tests/ops --jobs 8 --group 10
     python scripts/conformance.py table --results results.json
 
 The suite is used as it is and never copied. ``run`` goes on where it stopped: what
 results.json has is not run again, unless --again says failed or all. It runs test
 after test in processes of their own size; one that dies is a failure of the test it
 was at. The tests want einops, and transformers for the models; on a busy machine they
-are quicker with OMP_NUM_THREADS=1.
+are quicker with OMP_NUM_THREADS=1, and so they are with --jobs. `fla` is that of
+PYTHONPATH where it has one, else this checkout's.
 
 ``table`` refuses to write while a failure has no explanation in
 scripts/conformance_notes.json, which maps a part of a test's name to one.
@@ -26,7 +28,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, NOTES = ROOT / "docs" / "compatibility.md", ROOT / "scripts" / "conformance_notes.json"
@@ -65,9 +69,9 @@ def pytest_runtest_logreport(report):
 
 
 # Running.
-def _files(suite: Path, only: str | None) -> list[str]:
+def _files(suite: Path, only: str | None, folders: tuple[str, ...] = FOLDERS) -> list[str]:
     found = []
-    for folder in FOLDERS:
+    for folder in folders:
         later = {f"test_{name}.py" for name in LATER.get(folder, ())}
         found += [f"{folder}/{path.name}" for path in sorted((suite / folder).glob("test_*.py")) if path.name not in later]
     # Two files of the models are what the others share.
@@ -77,7 +81,7 @@ def _files(suite: Path, only: str | None) -> list[str]:
 
 def _environment(stream: Path) -> dict:
     kept = {k: v for k, v in os.environ.items() if k != "FLA_CI_ENV"}
-    path = [str(ROOT / "python"), str(ROOT / "scripts"), kept.get("PYTHONPATH", "")]
+    path = [kept.get("PYTHONPATH", ""), str(ROOT / "python"), str(ROOT / "scripts")]
     return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, path)), STREAM: str(stream), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -147,27 +151,55 @@ def _facts() -> dict:
     return {**facts, "fla.utils.device": done.stdout.strip()}
 
 
-def run(suite: Path, results: Path, minutes: float, only: str | None, again: str | None, group: int) -> None:
-    """Runs what has no result yet, for `minutes`."""
+def run(suite: Path, results: Path, minutes: float, only: str | None, again: str | None, group: int,
+        folders: tuple[str, ...] = FOLDERS, jobs: int = 1, device: str | None = None) -> None:
+    """Runs what has no result yet, for `minutes`, in `jobs` processes at once."""
     end = time.monotonic() + 60 * minutes
-    state, stream, facts = _load(results), results.with_suffix(".stream"), None
-    for file in _files(suite, only):
-        if file not in state["collected"]:
-            state["collected"][file] = _collect(suite, file, stream)
-        wanted = [t for t in state["collected"][file] if _due(state["results"].get(t), again)]
-        while wanted and time.monotonic() < end:
-            some, wanted = wanted[:group], wanted[group:]
-            facts = state["facts"] = facts or _facts()
-            new = _run_some(suite, some, stream, max(30.0, end - time.monotonic()))
+    state, facts, files = _load(results), None, _files(suite, only, folders)
+    streams = [results.with_suffix(f".{i}.stream") for i in range(jobs)]  # one a job, handed from task to task
+    saving = Lock()
+
+    def collect(file: str) -> None:
+        stream = streams.pop()
+        state["collected"][file] = _collect(suite, file, stream)
+        streams.append(stream)
+
+    def run_group(file: str, tests: list[str]) -> None:
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        stream = streams.pop()
+        new = _run_some(suite, tests, stream, max(30.0, left))
+        streams.append(stream)
+        with saving:
             state["results"].update(new)
             _save(results, state)
-            print(f"{file}: {dict(Counter(r['outcome'] for r in new.values()))}, {len(wanted)} to come", flush=True)
-            for name, row in new.items():
-                if row["outcome"] == "failed":
-                    print(f"  FAILED {name}\n    {row['reason']}", flush=True)
+            _report(file, new)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(collect, [f for f in files if f not in state["collected"]]))
         _save(results, state)
-    left = sum(t not in state["results"] for f in _files(suite, None) for t in state["collected"].get(f, [None]))
+        groups = [(f, tests) for f in files for tests in _groups(state, f, again, group)]
+        if groups and time.monotonic() < end:
+            state["facts"] = facts = _facts()
+            if device not in (None, facts["fla.utils.device"]):
+                raise SystemExit(f"conformance: expected fla.utils.device to be {device}, got {facts['fla.utils.device']}")
+            list(pool.map(lambda pair: run_group(*pair), groups))
+    left = sum(t not in state["results"] for f in files for t in state["collected"].get(f, [None]))
     print(f"{len(state['results'])} results, {left} tests (or files) without one")
+
+
+def _groups(state: dict, file: str, again: str | None, size: int) -> list[list[str]]:
+    """The tests of a file that are due, `size` a process."""
+    wanted = [t for t in state["collected"][file] if _due(state["results"].get(t), again)]
+    return [wanted[i:i + size] for i in range(0, len(wanted), size)]
+
+
+def _report(file: str, new: dict) -> None:
+    print(f"{file}: {dict(Counter(r['outcome'] for r in new.values()))}", flush=True)
+    for name, row in new.items():
+        if row["outcome"] == "failed":
+            print(f"  FAILED {name}\n    {row['reason']}", flush=True)
 
 
 def _due(row: dict | None, again: str | None) -> bool:
@@ -233,6 +265,9 @@ def main() -> None:
     runner.add_argument("--only", help="files with this in their name")
     runner.add_argument("--again", choices=("failed", "all"), help="run these again although they have a result")
     runner.add_argument("--group", type=int, default=40, help="tests a process")
+    runner.add_argument("--jobs", type=int, default=1, help="processes at once")
+    runner.add_argument("--folder", action="append", choices=FOLDERS, help="these folders alone")
+    runner.add_argument("--device", help="stop where fla.utils.device is another")
     table = commands.add_parser("table", help="write docs/compatibility.md")
     for command in (runner, table):
         command.add_argument("--results", type=Path, required=True, help="a JSON file outside the repository")
@@ -240,7 +275,8 @@ def main() -> None:
     if given.results.resolve().is_relative_to(ROOT):
         parser.error(f"--results: expected a file outside {ROOT}, got {given.results}")
     if given.command == "run":
-        run(given.suite.resolve(), given.results.resolve(), given.minutes, given.only, given.again, given.group)
+        run(given.suite.resolve(), given.results.resolve(), given.minutes, given.only, given.again, given.group,
+            tuple(given.folder or FOLDERS), given.jobs, given.device)
     else:
         PAGE.write_text(page(_load(given.results), json.loads(NOTES.read_text(encoding="utf-8"))), encoding="utf-8")
         print(f"wrote {PAGE.relative_to(ROOT)}")

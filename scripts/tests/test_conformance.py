@@ -73,6 +73,18 @@ def test_results_are_kept_and_a_death_is_a_failure(suite):
         conformance.page(state, {"test_dies": "it wants to"})
 
 
+def test_several_at_once(suite):
+    (suite / "tests" / "ops" / "test_gsa.py").write_text("def test_passes():\n    pass\n")
+    (suite / "tests" / "modules" / "test_conv.py").write_text("def test_other_folder():\n    pass\n")
+    done = run(suite, "--jobs", "2", "--group", "1", "--folder", "tests/ops")
+    assert "7 results, 0 tests (or files) without one" in done.stdout, done.stdout + done.stderr
+    state = json.loads((suite.parent / "results.json").read_text())
+    assert sorted(r["outcome"] for r in state["results"].values()) == ["failed"] * 2 + ["passed"] * 4 + ["skipped"]
+    assert sorted(Path(f).name for f in state["collected"]) == ["test_gla.py", "test_gsa.py"]
+    done = run(suite, "--again", "all", "--device", "tpu")
+    assert done.returncode == 1 and "expected fla.utils.device to be tpu" in done.stderr
+
+
 def test_a_test_without_an_end_is_not_tried_for_ever(tmp_path, monkeypatch):
     def runs_out_of_time(suite, stream, *arguments, timeout):
         stream.write_text(json.dumps({"test": "test_waits", "outcome": "started"}) + "\n")

@@ -81,7 +81,9 @@ class CrossEntropyLossFunction(torch.autograd.Function):
         ctx.save_for_backward(logits, lse, target)
         ctx.mark_non_differentiable(z_losses)
         ctx.options = Options(ignore_index, label_smoothing, logit_scale, logit_softcapping, lse_square_scale)
-        ctx.classes, ctx.start, ctx.inplace = classes, start, inplace_backward
+        # A graph may give the logits to its caller, and would give what a backward made of them.
+        ctx.inplace = inplace_backward and not torch.compiler.is_compiling()
+        ctx.classes, ctx.start = classes, start
         return losses, z_losses
 
     @staticmethod
@@ -116,7 +118,7 @@ def cross_entropy_loss(
         label_smoothing: share of the target that all classes have together.
         logit_scale: what logits are multiplied by first.
         lse_square_scale: weight of the squared log-sum-exp in the loss, the z loss.
-        inplace_backward: whether the gradient overwrites the logits.
+        inplace_backward: whether the gradient overwrites the logits; not under torch.compile.
         process_group: processes that hold V classes each, in order of their ranks; targets
             then count over the classes of all.
         logit_softcapping: c of c * tanh(logits / c) after the scale, or None.
