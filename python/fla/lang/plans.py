@@ -20,9 +20,7 @@ from .launches import Layout, Prepared
 from .observers import GUARDED, direct, guards_of, is_plain, quiet
 from .programs import inner_contiguous, needs_zeros
 
-__all__ = ["Plan", "Plans", "fingerprint", "is_compiling", "plan_of"]
-
-is_compiling = torch.compiler.is_compiling
+__all__ = ["Plan", "Plans", "fingerprint", "plan_of"]
 
 _TENSORS = frozenset((torch.Tensor, torch.nn.Parameter))
 _ATOMS = (bool, int, str, type(None), float)
