@@ -112,6 +112,9 @@ FLA_EXPORT int fla_run(const FlaProgram *program, const FlaTensor *tensors, int6
 FLA_EXPORT int fla_run_on_device(const FlaProgram *program, const FlaTensor *tensors, int64_t num_tensors,
                                  const FlaShape *shape, int64_t device, void *stream);
 
+/** Loads a program for a GPU onto `device`, as its first run there would. 0 on success. */
+FLA_EXPORT int fla_load_on_device(const FlaProgram *program, int64_t device);
+
 /** The facts of a definition as JSON: arguments (name, role, kind, dims, attributes),
  *  states, outputs, and after normalisation its class. NULL on failure. */
 FLA_EXPORT char *fla_describe(const char *source, const char *options);

@@ -21,6 +21,7 @@ __all__ = ["NOTHING", "Program", "Launch", "ask", "compile_program", "gathered",
 
 _TORCH = {text: dtype for dtype, text in DTYPES.items()}
 _LOCK = threading.Lock()
+_LOCKS: dict[tuple, threading.Lock] = {}  # of the compilation of each program
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,11 @@ def compile_program(definition: Definition, absent: tuple, dims: dict, dtypes: d
         options["blocks"] = blocks
     if place:
         options["precision"] = place.precision
+    key = definition, json.dumps(options, sort_keys=True)
     with _LOCK:
-        return _compile(definition, json.dumps(options, sort_keys=True))
+        mine = _LOCKS.setdefault(key, threading.Lock())
+    with mine:
+        return _compile(*key)
 
 
 def inner_contiguous(t: torch.Tensor, axes: int) -> torch.Tensor:
