@@ -3,13 +3,15 @@
     git clone https://github.com/fla-org/flash-linear-attention suite
     git -C suite checkout 7151aa9b2d070f4d85acef2de2be1838fb95173e
     python scripts/conformance.py run suite --results results.json [--minutes 8] [--only test_gla]
+    python scripts/conformance.py merge more.json --results results.json
     python scripts/conformance.py table --results results.json
 
 The suite is used as it is and never copied. ``run`` goes on where it stopped: what
 results.json has is not run again, unless --again says failed or all. It runs test
 after test in processes of their own size; one that dies is a failure of the test it
 was at. The tests want einops, and transformers for the models; on a busy machine they
-are quicker with OMP_NUM_THREADS=1.
+are quicker with OMP_NUM_THREADS=1. Results of several machines or processes go into one
+file with ``merge``, which lets the added ones win.
 
 ``table`` refuses to write while a failure has no explanation in
 scripts/conformance_notes.json, which maps a part of a test's name to one.
@@ -144,7 +146,8 @@ def _facts() -> dict:
     facts = {"Python": platform.python_version(), **{n: version(n) for n in ("torch", "transformers", "pytest")}}
     done = subprocess.run([sys.executable, "-c", "from fla.utils import device; print(device)"], capture_output=True,
                           text=True, env=_environment(Path(os.devnull)), check=True)
-    return {**facts, "fla.utils.device": done.stdout.strip()}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 ** 30
+    return {**facts, "fla.utils.device": done.stdout.strip(), "memory": f"{memory:.0f} GiB"}
 
 
 def run(suite: Path, results: Path, minutes: float, only: str | None, again: str | None, group: int) -> None:
@@ -168,6 +171,15 @@ def run(suite: Path, results: Path, minutes: float, only: str | None, again: str
         _save(results, state)
     left = sum(t not in state["results"] for f in _files(suite, None) for t in state["collected"].get(f, [None]))
     print(f"{len(state['results'])} results, {left} tests (or files) without one")
+
+
+def merge(more: Path, results: Path) -> None:
+    """Adds what `more` knows to `results`, in place of what was there."""
+    state, new = _load(results), _load(more)
+    for part in ("collected", "results", "facts"):
+        state.setdefault(part, {}).update(new.get(part, {}))
+    _save(results, state)
+    print(f"{len(new['results'])} results of {more.name}, {len(state['results'])} in all")
 
 
 def _due(row: dict | None, again: str | None) -> bool:
@@ -233,14 +245,18 @@ def main() -> None:
     runner.add_argument("--only", help="files with this in their name")
     runner.add_argument("--again", choices=("failed", "all"), help="run these again although they have a result")
     runner.add_argument("--group", type=int, default=40, help="tests a process")
+    merger = commands.add_parser("merge", help="add results of another file")
+    merger.add_argument("more", type=Path, help="a file that run wrote")
     table = commands.add_parser("table", help="write docs/compatibility.md")
-    for command in (runner, table):
+    for command in (runner, merger, table):
         command.add_argument("--results", type=Path, required=True, help="a JSON file outside the repository")
     given = parser.parse_args()
     if given.results.resolve().is_relative_to(ROOT):
         parser.error(f"--results: expected a file outside {ROOT}, got {given.results}")
     if given.command == "run":
         run(given.suite.resolve(), given.results.resolve(), given.minutes, given.only, given.again, given.group)
+    elif given.command == "merge":
+        merge(given.more, given.results)
     else:
         PAGE.write_text(page(_load(given.results), json.loads(NOTES.read_text(encoding="utf-8"))), encoding="utf-8")
         print(f"wrote {PAGE.relative_to(ROOT)}")
