@@ -4,6 +4,7 @@
     git -C suite checkout 7151aa9b2d070f4d85acef2de2be1838fb95173e
     python scripts/conformance.py run suite --results results.json [--minutes 8] [--only test_gla]
     python scripts/conformance.py run suite --results gpu.json --device cuda --folder tests/ops --jobs 8 --group 10
+    python scripts/conformance.py merge more.json --results results.json
     python scripts/conformance.py table --results results.json
 
 The suite is used as it is and never copied. ``run`` goes on where it stopped: what
@@ -11,7 +12,8 @@ results.json has is not run again, unless --again says failed or all. It runs te
 after test in processes of their own size; one that dies is a failure of the test it
 was at. The tests want einops, and transformers for the models; on a busy machine they
 are quicker with OMP_NUM_THREADS=1, and so they are with --jobs. `fla` is that of
-PYTHONPATH where it has one, else this checkout's.
+PYTHONPATH where it has one, else this checkout's. Results of several machines or processes go into one
+file with ``merge``, which lets the added ones win.
 
 ``table`` refuses to write while a failure has no explanation in
 scripts/conformance_notes.json, which maps a part of a test's name to one.
@@ -148,7 +150,8 @@ def _facts() -> dict:
     facts = {"Python": platform.python_version(), **{n: version(n) for n in ("torch", "transformers", "pytest")}}
     done = subprocess.run([sys.executable, "-c", "from fla.utils import device; print(device)"], capture_output=True,
                           text=True, env=_environment(Path(os.devnull)), check=True)
-    return {**facts, "fla.utils.device": done.stdout.strip()}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 ** 30
+    return {**facts, "fla.utils.device": done.stdout.strip(), "memory": f"{memory:.0f} GiB"}
 
 
 def run(suite: Path, results: Path, minutes: float, only: str | None, again: str | None, group: int,
@@ -200,6 +203,15 @@ def _report(file: str, new: dict) -> None:
     for name, row in new.items():
         if row["outcome"] == "failed":
             print(f"  FAILED {name}\n    {row['reason']}", flush=True)
+
+
+def merge(more: Path, results: Path) -> None:
+    """Adds what `more` knows to `results`, in place of what was there."""
+    state, new = _load(results), _load(more)
+    for part in ("collected", "results", "facts"):
+        state.setdefault(part, {}).update(new.get(part, {}))
+    _save(results, state)
+    print(f"{len(new['results'])} results of {more.name}, {len(state['results'])} in all")
 
 
 def _due(row: dict | None, again: str | None) -> bool:
@@ -268,8 +280,10 @@ def main() -> None:
     runner.add_argument("--jobs", type=int, default=1, help="processes at once")
     runner.add_argument("--folder", action="append", choices=FOLDERS, help="these folders alone")
     runner.add_argument("--device", help="stop where fla.utils.device is another")
+    merger = commands.add_parser("merge", help="add results of another file")
+    merger.add_argument("more", type=Path, help="a file that run wrote")
     table = commands.add_parser("table", help="write docs/compatibility.md")
-    for command in (runner, table):
+    for command in (runner, merger, table):
         command.add_argument("--results", type=Path, required=True, help="a JSON file outside the repository")
     given = parser.parse_args()
     if given.results.resolve().is_relative_to(ROOT):
@@ -277,6 +291,8 @@ def main() -> None:
     if given.command == "run":
         run(given.suite.resolve(), given.results.resolve(), given.minutes, given.only, given.again, given.group,
             tuple(given.folder or FOLDERS), given.jobs, given.device)
+    elif given.command == "merge":
+        merge(given.more, given.results)
     else:
         PAGE.write_text(page(_load(given.results), json.loads(NOTES.read_text(encoding="utf-8"))), encoding="utf-8")
         print(f"wrote {PAGE.relative_to(ROOT)}")
