@@ -17,8 +17,9 @@ ArrayRef<Value> Lowering::registers(Value value) {
 }
 Value Lowering::scalar(Value value) { return registers(value).front(); }
 
-LogicalResult Lowering::run(bool reuseOperands) {
+LogicalResult Lowering::run(bool reuseOperands, bool keepApart) {
   reuse = reuseOperands;
+  apart = keepApart;
   Block *entry = function.addEntryBlock(e.b);
   e.b.setInsertionPointToEnd(entry);
   auto memory = LLVM::LLVMPointerType::get(e.b.getContext(), 3);

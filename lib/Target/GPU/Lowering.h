@@ -54,8 +54,9 @@ struct Access {
 class Lowering {
 public:
   Lowering(tile::KernelOp kernel, LLVM::LLVMFuncOp function, const Target &target, int64_t warps, Operands operands, OpBuilder &builder);
-  /// With `reuse` an operand of several products stays in shared memory between them.
-  LogicalResult run(bool reuse);
+  /// With `reuse` an operand of several products stays in shared memory between them; with `apart` what
+  /// stays in a warp has memory that no other tile takes, and needs no barrier of the block.
+  LogicalResult run(bool reuse, bool apart);
   int64_t sharedBytes() { return shared.finish(); }
 
 private:
@@ -226,7 +227,7 @@ private:
   DenseMap<Value, SharedTile> rooms; ///< of tile.alloc, all stages
   /// Tiles that copies brought to shared memory as they are stored.
   DenseMap<Value, SharedTile> copied;
-  bool reuse = true;
+  bool reuse = true, apart = true;
 };
 
 } // namespace fla::gpu

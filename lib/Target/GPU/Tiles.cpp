@@ -227,7 +227,7 @@ Registers Lowering::convert(ArrayRef<Value> list, Type element, const LinearLayo
   WarpAccesses reads;
   addReads(reads, to, stored);
   auto isSharedOut = [](const LinearLayout &layout) { return layout.copies().warp == 0 && layout.copies().lane == 0; };
-  if (target.synchronisesWarps() && shared.isInLoop() && isSharedOut(from) && isSharedOut(to) && tile::staysInWarp(from, to)) {
+  if (apart && target.synchronisesWarps() && shared.isInLoop() && isSharedOut(from) && isSharedOut(to) && tile::staysInWarp(from, to)) {
     // Each warp has its own part of the room, which nothing else ever takes.
     addWrites(reads, from, stored, /*transposed=*/false);
     SharedTile room = shared.allocateApart(from.shape(), stored, reads.choosePadding(from.shape(), Emitter::bytes(stored)));
