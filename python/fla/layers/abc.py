@@ -14,6 +14,8 @@ from ._shapes import set_grouped_sizes
 
 __all__ = ["ABCAttention"]
 
+ABC = load("abc")
+
 
 class ABCAttention(nn.Module):
     """A memory of num_slots slots, each a softmax-weighted mean of the past by the control s_proj(x).
@@ -94,7 +96,7 @@ class ABCAttention(nn.Module):
         if self.use_rope:
             q, k = call.rotate(self.rotary, q, k)
         s = heads(self.s_proj(call.x), self.num_slots).clamp(self.clamp_min, self.clamp_max)
-        o, state = load("abc")(q, k, v, s, scale=self.head_k_dim ** -0.5, **call.options)
+        o, state = ABC(q, k, v, s, scale=self.head_k_dim ** -0.5, **call.options)
         call.save(state)
         return call.unpack(self.o_proj(self._output(o, call.x))), None, past_key_values
 

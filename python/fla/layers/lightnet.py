@@ -14,6 +14,8 @@ from ._call import Call, heads, merge
 
 __all__ = ["LightNetAttention"]
 
+LIGHTNET = load("lightnet")
+
 
 class LightNetAttention(nn.Module):
     """Keys that are a softmax over the past, channel by channel: the additive recurrence of LightNet.
@@ -67,7 +69,7 @@ class LightNetAttention(nn.Module):
         call = Call(self, hidden_states, attention_mask, past_key_values, kwargs.get("cu_seqlens"))
         q, k, v = call.project("q", "k", "v")
         q, k, v = heads(F.silu(q), self.head_f_dim), heads(k, self.head_f_dim), heads(v, self.head_i_dim)
-        o, state = load("lightnet")(q, k, v, scale=self.head_f_dim ** -0.5, **call.options)
+        o, state = LIGHTNET(q, k, v, scale=self.head_f_dim ** -0.5, **call.options)
         call.save(state)
         # The norm's own eps, not norm_eps: published checkpoints were trained so.
         o = rms_norm_swish_gate_linear(merge(o), self.g_proj(call.x), self.g_norm.weight, self.g_norm.bias,

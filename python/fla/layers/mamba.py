@@ -17,6 +17,8 @@ from ._gates import fresh, step_bias
 
 __all__ = ["Mamba", "convolve"]
 
+MAMBA = load("mamba")
+
 _BACKENDS = ("cuda", "triton")      # names of the original, accepted; there is one implementation
 
 
@@ -96,8 +98,8 @@ class Mamba(nn.Module):
         step, B, C = self.x_proj(u).split([self.dt_rank, self.ssm_state_size, self.ssm_state_size], dim=-1)
         delta = F.softplus(F.linear(step, self.dt_proj.weight).float() + self.dt_proj.bias.float())
         # The recurrence has one head: [B, T, 1, channels].
-        y, state = load("mamba")(u.unsqueeze(2), delta.unsqueeze(2), -self.A_log.float().exp().unsqueeze(0),
-                                 B.unsqueeze(2), C.unsqueeze(2), self.D.float().unsqueeze(0), **call.options)
+        y, state = MAMBA(u.unsqueeze(2), delta.unsqueeze(2), -self.A_log.float().exp().unsqueeze(0),
+                         B.unsqueeze(2), C.unsqueeze(2), self.D.float().unsqueeze(0), **call.options)
         return y.squeeze(2), state
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values=None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 
 from fla.modules import FusedRMSNormGated, RMSNorm, ShortConvolution
 from fla.ops.gated_delta_rule import chunk_gated_delta_rule, fused_recurrent_gated_delta_rule
@@ -30,8 +29,8 @@ class Routes:
         owner = (sequence[:, None] * memories + chosen).flatten()
         self.place = torch.argsort(owner, stable=True)
         self.tokens, self.memory = self.place // topk, chosen.flatten()[self.place]
-        counts = torch.bincount(owner, minlength=sequences * memories)[:sequences * memories]
-        self.cu_seqlens = F.pad(counts.cumsum(0), (1, 0)).to(torch.int32)
+        edges = torch.arange(sequences * memories + 1, device=owner.device)
+        self.cu_seqlens = torch.searchsorted(owner[self.place], edges).to(torch.int32)
         self.memories, self.topk = memories, topk
 
     def gather(self, x: torch.Tensor) -> torch.Tensor:
@@ -39,10 +38,12 @@ class Routes:
         return x[:, self.tokens]
 
     def of_each(self, maps, x: torch.Tensor) -> torch.Tensor:
-        """Each memory's map of its copies x [1, total * topk, D]."""
+        """Each memory's map of its copies of x [1, total, D]: [1, total * topk, D']."""
+        if torch.compiler.is_compiling():  # sizes must not depend on values: all maps of all tokens
+            return torch.stack([m(x[0]) for m in maps])[self.memory, self.tokens].unsqueeze(0)
         by_memory = torch.argsort(self.memory, stable=True)
         counts = torch.bincount(self.memory, minlength=self.memories).tolist()
-        parts = [m(part) for m, part in zip(maps, x[0, by_memory].split(counts))]
+        parts = [m(part) for m, part in zip(maps, x[0, self.tokens[by_memory]].split(counts))]
         return torch.cat(parts).index_select(0, torch.argsort(by_memory)).unsqueeze(0)
 
     def combine(self, o: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -152,7 +153,7 @@ class MomAttention(DecayGate):
         if self.single_kv_proj:
             parts = self._shared_parts(copies)
         else:
-            parts = [routes.of_each(maps, copies) for maps in (self.k_proj, self.v_proj, self.b_proj, self.a_proj)]
+            parts = [routes.of_each(maps, x) for maps in (self.k_proj, self.v_proj, self.b_proj, self.a_proj)]
         flat = tuple(None if s is None else s.flatten(0, 1) for s in states)
         o, ends, state = self._memory(call, copies, parts, routes.cu_seqlens, None if flat[0] is None else flat[1:],
                                       flat[0])
