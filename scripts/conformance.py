@@ -236,14 +236,14 @@ def _row(name: str, counts: Counter) -> str:
 
 
 def _explained(state: dict, notes: dict) -> tuple[list[str], list[str]]:
-    """(lines that explain every failure, failures that none explains)."""
-    lines, open_ = [], []
+    """(a line for each explanation and the failures it is for, failures that none explains)."""
+    named, open_ = {}, []
     for name, row in sorted(state["results"].items()):
         if row["outcome"] == "failed":
             note = next((text for part, text in notes.items() if part in name), None)
-            lines.append(f"- `{name}`: {note}")
+            named.setdefault(note, []).append(f"`{name}`")
             open_ += [] if note else [f"{name}: {row['reason']}"]
-    return lines, open_
+    return [f"- {', '.join(names)}: {note}" for note, names in named.items()], open_
 
 
 def _skips(state: dict) -> list[str]:
@@ -259,7 +259,7 @@ def page(state: dict, notes: dict) -> str:
         raise SystemExit("\n".join([f"conformance: expected a result for every test, {total['missing']} have none, and an "
                                     f"explanation of every failure in {NOTES.name}, got none for {len(open_)}:", *open_]))
     facts = ", ".join(f"{k} {v}" for k, v in state["facts"].items())
-    later = ", ".join(name.removeprefix("modeling_") for names in LATER.values() for name in names)
+    later = ", ".join(sorted({name.removeprefix("modeling_") for names in LATER.values() for name in names}))
     return "\n".join([
         "# Compatibility", "",
         f"flash-linear-attention's tests of September 2025 (commit {COMMIT[:8]}, version 0.3.2), run as they are against "
