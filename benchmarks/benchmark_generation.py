@@ -41,8 +41,9 @@ class Pretrained:
     """A checkpoint's tokenizer, in the same form."""
 
     def __init__(self, path: str):
+        import fla.models  # noqa: F401  the tokenizer is looked up by the model's configuration
         from transformers import AutoTokenizer
-        self.tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=True)
+        self.tokenizer = AutoTokenizer.from_pretrained(path)
         self.eos_token_id = self.tokenizer.eos_token_id
 
     def __call__(self, text: str) -> list[int]:
@@ -53,14 +54,10 @@ class Pretrained:
 
 
 def tokenizer_of(path: str | None):
-    """The checkpoint's tokenizer; bytes where it has none."""
-    if path is None:
+    """The checkpoint's tokenizer; bytes where a folder has none."""
+    if path is None or Path(path).is_dir() and not any(Path(path).glob("tokenizer*")):
         return Bytes()
-    try:
-        return Pretrained(path)
-    except (OSError, ValueError) as error:
-        print(f"no tokenizer in {path}, tokens are bytes: {str(error).splitlines()[0]}", file=sys.stderr)
-        return Bytes()
+    return Pretrained(path)
 
 
 def text_of(data: str) -> str:
