@@ -4,6 +4,7 @@
     git -C suite checkout 7151aa9b2d070f4d85acef2de2be1838fb95173e
     python scripts/conformance.py run suite --results results.json [--minutes 8] [--only test_gla]
     python scripts/conformance.py run suite --results gpu.json --device cuda --folder tests/ops --jobs 8 --group 10
+    python scripts/conformance.py merge more.json --results results.json
     python scripts/conformance.py table --results results.json
 
 The suite is used as it is and never copied. ``run`` goes on where it stopped: what
@@ -11,7 +12,8 @@ results.json has is not run again, unless --again says failed or all. It runs te
 after test in processes of their own size; one that dies is a failure of the test it
 was at. The tests want einops, and transformers for the models; on a busy machine they
 are quicker with OMP_NUM_THREADS=1, and so they are with --jobs. `fla` is that of
-PYTHONPATH where it has one, else this checkout's.
+PYTHONPATH where it has one, else this checkout's. Results of several machines or processes go into one
+file with ``merge``, which lets the added ones win.
 
 ``table`` refuses to write while a failure has no explanation in
 scripts/conformance_notes.json, which maps a part of a test's name to one.
@@ -148,7 +150,8 @@ def _facts() -> dict:
     facts = {"Python": platform.python_version(), **{n: version(n) for n in ("torch", "transformers", "pytest")}}
     done = subprocess.run([sys.executable, "-c", "from fla.utils import device; print(device)"], capture_output=True,
                           text=True, env=_environment(Path(os.devnull)), check=True)
-    return {**facts, "fla.utils.device": done.stdout.strip()}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 ** 30
+    return {**facts, "fla.utils.device": done.stdout.strip(), "memory": f"{memory:.0f} GiB"}
 
 
 def run(suite: Path, results: Path, minutes: float, only: str | None, again: str | None, group: int,
@@ -202,6 +205,15 @@ def _report(file: str, new: dict) -> None:
             print(f"  FAILED {name}\n    {row['reason']}", flush=True)
 
 
+def merge(more: Path, results: Path) -> None:
+    """Adds what `more` knows to `results`, in place of what was there."""
+    state, new = _load(results), _load(more)
+    for part in ("collected", "results", "facts"):
+        state.setdefault(part, {}).update(new.get(part, {}))
+    _save(results, state)
+    print(f"{len(new['results'])} results of {more.name}, {len(state['results'])} in all")
+
+
 def _due(row: dict | None, again: str | None) -> bool:
     return row is None or again == "all" or again == "failed" and row["outcome"] == "failed"
 
@@ -224,14 +236,14 @@ def _row(name: str, counts: Counter) -> str:
 
 
 def _explained(state: dict, notes: dict) -> tuple[list[str], list[str]]:
-    """(lines that explain every failure, failures that none explains)."""
-    lines, open_ = [], []
+    """(a line for each explanation and the failures it is for, failures that none explains)."""
+    named, open_ = {}, []
     for name, row in sorted(state["results"].items()):
         if row["outcome"] == "failed":
             note = next((text for part, text in notes.items() if part in name), None)
-            lines.append(f"- `{name}`: {note}")
+            named.setdefault(note, []).append(f"`{name}`")
             open_ += [] if note else [f"{name}: {row['reason']}"]
-    return lines, open_
+    return [f"- {', '.join(names)}: {note}" for note, names in named.items()], open_
 
 
 def _skips(state: dict) -> list[str]:
@@ -247,7 +259,7 @@ def page(state: dict, notes: dict) -> str:
         raise SystemExit("\n".join([f"conformance: expected a result for every test, {total['missing']} have none, and an "
                                     f"explanation of every failure in {NOTES.name}, got none for {len(open_)}:", *open_]))
     facts = ", ".join(f"{k} {v}" for k, v in state["facts"].items())
-    later = ", ".join(name.removeprefix("modeling_") for names in LATER.values() for name in names)
+    later = ", ".join(sorted({name.removeprefix("modeling_") for names in LATER.values() for name in names}))
     return "\n".join([
         "# Compatibility", "",
         f"flash-linear-attention's tests of September 2025 (commit {COMMIT[:8]}, version 0.3.2), run as they are against "
@@ -268,8 +280,10 @@ def main() -> None:
     runner.add_argument("--jobs", type=int, default=1, help="processes at once")
     runner.add_argument("--folder", action="append", choices=FOLDERS, help="these folders alone")
     runner.add_argument("--device", help="stop where fla.utils.device is another")
+    merger = commands.add_parser("merge", help="add results of another file")
+    merger.add_argument("more", type=Path, help="a file that run wrote")
     table = commands.add_parser("table", help="write docs/compatibility.md")
-    for command in (runner, table):
+    for command in (runner, merger, table):
         command.add_argument("--results", type=Path, required=True, help="a JSON file outside the repository")
     given = parser.parse_args()
     if given.results.resolve().is_relative_to(ROOT):
@@ -277,6 +291,8 @@ def main() -> None:
     if given.command == "run":
         run(given.suite.resolve(), given.results.resolve(), given.minutes, given.only, given.again, given.group,
             tuple(given.folder or FOLDERS), given.jobs, given.device)
+    elif given.command == "merge":
+        merge(given.more, given.results)
     else:
         PAGE.write_text(page(_load(given.results), json.loads(NOTES.read_text(encoding="utf-8"))), encoding="utf-8")
         print(f"wrote {PAGE.relative_to(ROOT)}")

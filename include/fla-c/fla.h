@@ -84,12 +84,14 @@ FLA_EXPORT void fla_program_free(FlaProgram *program);
 
 /** What the program takes, as JSON:
  *  {"name":..., "chunk":64, "args":[{"name":"q","role":"input","kind":"token",
- *   "shape":[128],"dtype":"bf16","partial":false,"output":false}, ...], "cached":true}
+ *   "shape":[128],"dtype":"bf16","partial":false,"alike":false,"output":false}, ...], "cached":true}
  *  Roles: input, initial_state, output, final_state, saved, d_output,
  *  d_final_state, d_input, d_initial_state, temp. The caller allocates all of
  *  them. A d_input of a per-token input is [batch, time, H, ...] for all H heads
  *  of the launch (the caller sums a group); of a param it is [sequence, H, ...].
  *  A "partial" one has a leading axis of blocks in its shape, which the caller sums;
+ *  an "alike" final_state is stored by one of several blocks that all read the initial one,
+ *  so the two must not be one tensor;
  *  several whose names differ after an '@' only are pieces that the caller adds.
  *  A program for a GPU also has "target":"cuda:sm_90", "format":"ptx" and "kernels":
  *  [{"name":..., "threads":128, "shared":65536, "chunk":64, "blocks":1,
@@ -109,6 +111,9 @@ FLA_EXPORT int fla_run(const FlaProgram *program, const FlaTensor *tensors, int6
  *  are loaded once a context; the driver is opened at the first call. 0 on success. */
 FLA_EXPORT int fla_run_on_device(const FlaProgram *program, const FlaTensor *tensors, int64_t num_tensors,
                                  const FlaShape *shape, int64_t device, void *stream);
+
+/** Loads a program for a GPU onto `device`, as its first run there would. 0 on success. */
+FLA_EXPORT int fla_load_on_device(const FlaProgram *program, int64_t device);
 
 /** The facts of a definition as JSON: arguments (name, role, kind, dims, attributes),
  *  states, outputs, and after normalisation its class. NULL on failure. */

@@ -130,6 +130,16 @@ int fla_run(const FlaProgram *handle, const FlaTensor *tensors, int64_t numTenso
   return 0;
 }
 
+int fla_load_on_device(const FlaProgram *handle, int64_t device) {
+  const Program &program = *handle->program;
+  llvm::Error error = program.device ? program.device->prepare(device)
+                                     : llvm::createStringError("expected a program for a GPU (target cuda:... or hip:...), got one for the CPU");
+  if (!error)
+    return 0;
+  fail(std::move(error));
+  return 1;
+}
+
 int fla_run_on_device(const FlaProgram *handle, const FlaTensor *tensors, int64_t numTensors, const FlaShape *given, int64_t device, void *stream) {
   const Program &program = *handle->program;
   if (!program.device) {

@@ -32,7 +32,7 @@ private:
   struct Argument {
     std::string name, role;
     tile::BufferType type;
-    bool written = false, read = false, partial = false;
+    bool written = false, read = false, partial = false, alike = false;
   };
   int64_t indexOf(StringRef name, StringRef role, tile::BufferType type);
   std::vector<Argument> arguments;
@@ -49,6 +49,16 @@ int64_t ManifestBuilder::indexOf(StringRef name, StringRef role, tile::BufferTyp
   return arguments.size() - 1;
 }
 
+/// Whether each block of columns would store all of it: one does, while others may not have begun.
+static bool isAlike(tile::KernelOp kernel, BlockArgument buffer) {
+  ArrayRef<int64_t> shape = cast<tile::BufferType>(buffer.getType()).getShape();
+  return kernel.getBlocks() > 1 && llvm::any_of(buffer.getUsers(), [&](Operation *op) {
+    auto store = dyn_cast<tile::StoreOp>(op);
+    auto type = store ? dyn_cast<RankedTensorType>(store.getValue().getType()) : RankedTensorType();
+    return store && !store.getChunk() && (!type || type.getShape() == shape);
+  });
+}
+
 ManifestBuilder::ManifestBuilder(ModuleOp module) {
   // The forward and replay kernels run first: they write what reverse ones read.
   SmallVector<tile::KernelOp> kernels(module.getOps<tile::KernelOp>());
@@ -61,6 +71,7 @@ ManifestBuilder::ManifestBuilder(ModuleOp module) {
       unsigned i = arg.getArgNumber();
       int64_t index = indexOf(kernel.getArgName(i), cast<StringAttr>(roles[i]).getValue(), cast<tile::BufferType>(arg.getType()));
       (kernel.getOutputs()[i] ? arguments[index].written : arguments[index].read) = true;
+      arguments[index].alike |= isAlike(kernel, arg);
       arguments[index].partial |= cast<BoolAttr>(partial[i]).getValue();
       kernelArguments[kernel.getSymName()].push_back(index);
     }
@@ -83,6 +94,7 @@ Object ManifestBuilder::finish(StringRef name, Array kernels) {
                           {"shape", Array(argument.type.getShape())},
                           {"dtype", typeName(argument.type.getElementType())},
                           {"partial", argument.partial},
+                          {"alike", argument.alike},
                           {"output", argument.written && !isTemporary}});
   }
   for (llvm::json::Value &value : kernels) {

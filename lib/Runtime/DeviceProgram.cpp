@@ -157,20 +157,37 @@ llvm::Error DeviceProgram::launchAll(const Loaded &loaded, llvm::ArrayRef<Buffer
   return llvm::Error::success();
 }
 
+llvm::Expected<DeviceDriver *> DeviceProgram::openDriver() {
+  DeviceDriver *known = driver;
+  if (LLVM_LIKELY(known))
+    return known;
+  auto opened = DeviceDriver::get(code.vendor);
+  if (!opened)
+    return opened.takeError();
+  return driver = *opened;
+}
+
+llvm::Error DeviceProgram::prepare(int64_t device) {
+  auto driver = openDriver();
+  if (!driver)
+    return driver.takeError();
+  auto entered = (*driver)->enter(device);
+  if (!entered)
+    return entered.takeError();
+  Visit visit(**driver, *entered);
+  return loadedAt(entered->id, device).takeError();
+}
+
 llvm::Error DeviceProgram::run(llvm::ArrayRef<Buffer> buffers, const Shape &shape, int64_t device, void *stream) {
   if (std::string problem = checkSizes(shape); !problem.empty())
     return deviceError(problem);
-  DeviceDriver *driver = this->driver;
-  if (LLVM_UNLIKELY(!driver)) {
-    auto opened = DeviceDriver::get(code.vendor);
-    if (!opened)
-      return opened.takeError();
-    this->driver = driver = *opened;
-  }
-  auto entered = driver->enter(device);
+  auto driver = openDriver();
+  if (!driver)
+    return driver.takeError();
+  auto entered = (*driver)->enter(device);
   if (!entered)
     return entered.takeError();
-  Visit visit(*driver, *entered);
+  Visit visit(**driver, *entered);
   auto loaded = loadedAt(entered->id, device);
   if (!loaded)
     return loaded.takeError();

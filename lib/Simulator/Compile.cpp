@@ -91,6 +91,8 @@ std::string fla::sim::locationOf(Operation *op) {
     out << file.getFilename().getValue() << ":" << file.getLine() << ":" << file.getColumn();
   else
     op->getLoc().print(out);
+  if (auto name = op->getLoc()->findInstanceOf<NameLoc>())
+    out << " (" << name.getName().getValue() << ")";
   return text;
 }
 

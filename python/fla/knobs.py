@@ -29,6 +29,8 @@ ROWS = (
     Knob("states", "FLA_STATES", "auto", "what a training forward keeps: 'save' the chunk states for the backward, "
          "'recompute' them there, or 'auto': save while they take no more memory than the inputs do",
          ("auto", "save", "recompute")),
+    Knob("ahead", "FLA_COMPILE_AHEAD", "1", "1: the backward of a first training call on a GPU is compiled and loaded by "
+         "another thread while the forward is; 0: when it is needed", ("0", "1")),
     Knob("disable_tensor_cache", "FLA_DISABLE_TENSOR_CACHE", "0", "1: fla.utils.tensor_cache remembers nothing",
          ("0", "1")),
 )

@@ -307,6 +307,37 @@ def custom_device_ctx(index: int | None):
     return contextlib.nullcontext() if index is None else torch.cuda.device(index)
 
 
+class _HostLibrary:
+    """torch.cpu, with what programs ask of torch.cuda and it has not: seeding, and a cache of memory to empty."""
+
+    @staticmethod
+    def manual_seed(seed: int) -> None:
+        """Seeds the random numbers of the host."""
+        torch.manual_seed(seed)
+
+    manual_seed_all = manual_seed
+
+    @staticmethod
+    def empty_cache() -> None:
+        """Nothing: freed memory of the host is not kept."""
+
+    @staticmethod
+    def device(index: int | None) -> contextlib.AbstractContextManager:
+        """A context that changes nothing: there is one host."""
+        return contextlib.nullcontext()
+
+    def __getattr__(self, name: str):
+        return getattr(torch.cpu, name)
+
+    def __dir__(self):
+        return sorted({*super().__dir__(), *dir(torch.cpu)})
+
+
+def _device_library():
+    """What torch calls the device's functions by: torch.cuda, or torch.cpu and more."""
+    return torch.cuda if map_triton_backend_to_torch_device() == "cuda" else _HostLibrary()
+
+
 def _nvidia(test) -> bool:
     return get_available_device() == "cuda" and bool(test(get_device_capability()))
 
@@ -316,7 +347,7 @@ _FACTS = {
     "device": map_triton_backend_to_torch_device,
     "device_name": map_triton_backend_to_torch_device,
     "device_platform": get_available_device,
-    "device_torch_lib": lambda: getattr(torch, map_triton_backend_to_torch_device()),
+    "device_torch_lib": _device_library,
     "autocast_custom_fwd": lambda: functools.partial(torch.amp.custom_fwd, device_type=__getattr__("device")),
     "autocast_custom_bwd": lambda: functools.partial(torch.amp.custom_bwd, device_type=__getattr__("device")),
     "IS_NVIDIA": lambda: get_available_device() == "cuda",

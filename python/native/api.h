@@ -23,6 +23,7 @@ struct Api {
   decltype(&fla_program_manifest) manifest;
   decltype(&fla_run) run;
   decltype(&fla_run_on_device) runOnDevice;
+  decltype(&fla_load_on_device) loadOnDevice;
   decltype(&fla_describe) describe;
   decltype(&fla_check) check;
   decltype(&fla_compilations) compilations;
@@ -54,6 +55,7 @@ void open(const std::string &path) {
   lookUp(library, "fla_program_manifest", api.manifest);
   lookUp(library, "fla_run", api.run);
   lookUp(library, "fla_run_on_device", api.runOnDevice);
+  lookUp(library, "fla_load_on_device", api.loadOnDevice);
   lookUp(library, "fla_describe", api.describe);
   lookUp(library, "fla_check", api.check);
   lookUp(library, "fla_compilations", api.compilations);

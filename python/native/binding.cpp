@@ -39,6 +39,18 @@ Program compile(const std::string &source, const std::string &options) {
   return {std::shared_ptr<FlaProgram>(handle, api.programFree)};
 }
 
+/// Waits for the driver's compiler without the GIL.
+void load(const Program &program, int64_t device) {
+  need(api.loadOnDevice, "fla_load_on_device");
+  int status;
+  {
+    py::gil_scoped_release release;
+    status = api.loadOnDevice(program.handle.get(), device);
+  }
+  if (status != 0)
+    fail();
+}
+
 /// Tensors in the manifest's order, see tensorsOf and shapeOf.
 void run(const Program &program, const std::vector<int64_t> &flat, const std::vector<int64_t> &shape, int64_t threads) {
   std::vector<FlaTensor> tensors = tensorsOf(flat);
@@ -56,7 +68,9 @@ void run(const Program &program, const std::vector<int64_t> &flat, const std::ve
 
 PYBIND11_MODULE(_fla, m) {
   m.doc() = "The C API of libfla";
-  py::class_<Program>(m, "Program").def_property_readonly("manifest", [](const Program &p) { return std::string(api.manifest(p.handle.get())); });
+  py::class_<Program>(m, "Program")
+      .def_property_readonly("manifest", [](const Program &p) { return std::string(api.manifest(p.handle.get())); })
+      .def("load", &load, "Loads the program onto a GPU", py::arg("device"));
   py::class_<Launcher>(m, "Launcher")
       .def(py::init<const Program &, const std::vector<int64_t> &, const std::vector<int64_t> &, int64_t>())
       .def("launch", &Launcher::launch, py::arg("addresses"), py::arg("offsets"), py::arg("stream"), py::arg("indices") = 0);

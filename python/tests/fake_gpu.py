@@ -178,6 +178,7 @@ def forget_programs() -> None:
     programs._compile.cache_clear()
     for operators in _REGISTRY.values():
         operators._programs.clear()
+        operators._begun.clear()
         operators._prepared.clear()
 
 

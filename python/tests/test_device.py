@@ -20,7 +20,7 @@ import fla
 import fla.knobs
 from fake_gpu import STREAM, TARGET, FakeGPU
 from fla import _native
-from fla.lang import Scalar, State, Vec, devices, exp, launches, load, operators, outer, programs, recurrence
+from fla.lang import Scalar, State, Vec, ahead, devices, exp, launches, load, operators, outer, programs, recurrence
 from helpers import gated_delta_inputs, leaf
 
 pytestmark = pytest.mark.skipif(fake_gpu.compiler() is None, reason="no C compiler to build the fake driver with")
@@ -39,7 +39,8 @@ def gpu(driver, tmp_path, monkeypatch):
     fake_gpu.environment(monkeypatch, driver.path, tmp_path / "cache")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # one column block, on the CPU as on a GPU
-    yield FakeGPU(driver, tmp_path / "cache")
+    with fla.knobs.override(ahead="0"):  # tests count loads; one of them is about this
+        yield FakeGPU(driver, tmp_path / "cache")
     torch.set_num_threads(threads)
     fake_gpu.forget_programs()
 
@@ -650,6 +651,50 @@ def test_nothing_is_read_from_offsets(rule, attached, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "tolist", lambda self: pytest.fail("offsets were read"))
     monkeypatch.setattr(torch.Tensor, "item", lambda self: pytest.fail("a value was read"))
     rule(*inputs, cu_seqlens=torch.tensor([0, 5, 20]))
+
+
+def training_call(rule):
+    inputs = [leaf(x) for x in gated_delta_inputs(1, 70)]
+    return inputs, rule(*inputs)[0]
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """What calls begin; the fake compiler does one thing at a time."""
+    works = []
+    monkeypatch.setattr(operators, "begin", works.append)
+    with fla.knobs.override(ahead="1"):
+        yield works
+
+
+def test_a_backward_is_compiled_and_loaded_ahead(rule, attached, driver, begun):
+    inputs, o = training_call(rule)
+    training_call(rule)
+    work, = begun
+    ahead.begin(work).join()
+    compiled, loads = fla.compilations(), driver["fake_loads"]
+    assert loads == 2
+    o.sum().backward()
+    assert (fla.compilations(), driver["fake_loads"]) == (compiled, loads)
+    again, want = training_call(rule)
+    want.sum().backward()
+    for a, b in zip(inputs, again):
+        assert torch.equal(a.grad, b.grad)
+
+
+def test_what_fails_ahead_fails_where_it_is_needed(rule, attached, monkeypatch, begun):
+    compile_program = operators.compile_program
+
+    def no_backward(*args, **wanted):
+        if wanted["direction"] == "backward":
+            raise RuntimeError("no backward today")
+        return compile_program(*args, **wanted)
+
+    monkeypatch.setattr(operators, "compile_program", no_backward)
+    _, o = training_call(rule)
+    ahead.begin(*begun).join()
+    with pytest.raises(RuntimeError, match="no backward today"):
+        o.sum().backward()
 
 
 def test_new_sizes_compile_nothing(rule, attached):

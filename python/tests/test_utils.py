@@ -104,12 +104,23 @@ def test_deprecated_keywords():
 
 def test_the_device():
     assert utils.device == utils.device_name == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert utils.device_torch_lib is getattr(torch, utils.device)
     assert utils.is_nvidia is utils.IS_NVIDIA and isinstance(utils.is_nvidia_hopper, bool)
     assert utils.is_intel_alchemist is False
     assert {"device", "is_nvidia_hopper", "IS_ARM"} <= set(dir(utils))
     with pytest.raises(AttributeError, match="no attribute 'is_nothing'"):
         utils.is_nothing
+
+
+def test_the_devices_library_seeds_and_empties_caches():
+    library = utils.device_torch_lib
+    library.manual_seed(5)
+    first = torch.randn(3, device=utils.device)
+    library.manual_seed(5)
+    assert torch.equal(first, torch.randn(3, device=utils.device))
+    library.empty_cache()
+    library.synchronize()
+    with library.device(0):
+        assert library.device_count() >= 1 and library.is_available()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CPU has no blocks")

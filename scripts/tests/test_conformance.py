@@ -95,6 +95,18 @@ def test_a_test_without_an_end_is_not_tried_for_ever(tmp_path, monkeypatch):
     assert found["test_waits"]["outcome"] == "failed" and found["test_waits"]["reason"] == "no result in 420 seconds"
 
 
+def test_results_are_added_to_others(tmp_path):
+    row = lambda outcome: {"outcome": outcome}
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text(json.dumps({"collected": {"f": ["a", "b"]}, "results": {"a": row("failed"), "b": row("passed")}}))
+    new.write_text(json.dumps({"collected": {"g": ["c"]}, "results": {"a": row("passed"), "c": row("skipped")},
+                               "facts": {"memory": "1 GiB"}}))
+    conformance.merge(new, old)
+    assert json.loads(old.read_text()) == {
+        "collected": {"f": ["a", "b"], "g": ["c"]}, "facts": {"memory": "1 GiB"},
+        "results": {"a": row("passed"), "b": row("passed"), "c": row("skipped")}}
+
+
 def test_results_stay_out_of_the_repository():
     done = subprocess.run([sys.executable, str(ROOT / "scripts" / "conformance.py"), "table", "--results",
                            str(ROOT / "results.json")], capture_output=True, text=True)

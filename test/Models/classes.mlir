@@ -60,3 +60,10 @@
 // RUN: fla-opt %models/mamba.mlir --fla-normalize-recurrence | FileCheck %s --check-prefix=SELECTIVE
 // SELECTIVE: fla.scan linear %h,
 // SELECTIVE-NOT: fla.affine
+
+// Three overwritten states: each takes what the one before it held.
+// RUN: fla-opt %models/short_conv.mlir --fla-normalize-recurrence | FileCheck %s --check-prefix=OVERWRITTEN
+// OVERWRITTEN: fla.scan linear %x1, {{.*}}, %x :
+// OVERWRITTEN: fla.scan linear %x2, {{.*}}, %x1 :
+// OVERWRITTEN: fla.scan linear %x3, {{.*}}, %x2 :
+// OVERWRITTEN-NOT: fla.affine

@@ -127,8 +127,9 @@ private:
 
 static void collectConflicts(tile::KernelOp kernel, const sim::Report &report, std::vector<Conflict> &list) {
   for (const sim::SharedAccess &access : report.shared)
-    if (access.ways > 2 && (access.repeated || kernel.getOverChunks()))
-      list.push_back({kernel.getSymName().str(), access.operation, access.location, access.ways, double(access.cycles) / access.phases});
+    if (access.ways > 1)
+      list.push_back({kernel.getSymName().str(), access.operation, access.location, access.ways, double(access.cycles) / access.phases,
+                      access.repeated || kernel.getOverChunks()});
 }
 
 static void simulateKernel(tile::KernelOp kernel, mlir::ModuleOp device, DeviceBuffers &buffers, const Run &run, Outcome &outcome) {

@@ -19,11 +19,12 @@ struct Run {
   bool counters = false; ///< look for bank conflicts
 };
 
-/// An access to shared memory that is repeated for every chunk.
+/// An access to shared memory in more than one way.
 struct Conflict {
   std::string kernel, operation, location;
   unsigned ways = 0;    ///< at worst
   double average = 0.0; ///< cycles a phase
+  bool repeated = false; ///< for every chunk, or in another loop
 };
 
 struct Outcome {

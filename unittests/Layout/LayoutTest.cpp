@@ -525,6 +525,10 @@ void bankConflictsAtRandom() {
     for (int64_t &bit : bits)
       bit = (below(2) ? below(4096) : int64_t(1) << below(12)) / bytes * bytes;
     check(bankConflicts(bits, bytes, banks) == countConflicts(addressesOf(bits), bytes, banks), "bank conflicts at random");
+    std::vector<int64_t> any(1 + below(64));
+    for (int64_t &address : any)
+      address = below(4096) / bytes * bytes;
+    check(countBankConflicts(any, bytes, banks) == countConflicts(any, bytes, banks), "bank conflicts of any addresses");
   }
   check(bankConflicts({128, 256, 512, 1024, 2048}, 4) == 32, "a column of 32 floats a row: 32 ways");
   check(bankConflicts({16, 32, 64, 128, 256}, 16) == 1, "16 bytes a lane in a row: none");

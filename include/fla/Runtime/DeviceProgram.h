@@ -39,6 +39,9 @@ public:
   /// and all data are device pointers and never read here. An empty grid launches nothing.
   llvm::Error run(llvm::ArrayRef<Buffer> buffers, const Shape &shape, int64_t device, void *stream);
 
+  /// What the first run on a device does before it launches.
+  llvm::Error prepare(int64_t device);
+
   /// cuda:sm_90.
   std::string target() const { return code.vendor + ":" + code.chip; }
 
@@ -47,6 +50,7 @@ private:
     void *module = nullptr;
     std::vector<void *> functions; ///< one a kernel
   };
+  llvm::Expected<DeviceDriver *> openDriver();
   llvm::Expected<const Loaded *> loadedAt(uint64_t context, int64_t device);
   llvm::Expected<Loaded> load(int64_t device);
   llvm::Error launchAll(const Loaded &loaded, llvm::ArrayRef<Buffer> buffers, const Shape &shape, void *stream);

@@ -107,7 +107,7 @@ llvm::StringRef name(ErrorKind kind);
 /// The first error of its kind at one operation, and how many there were.
 struct Error {
   ErrorKind kind;
-  std::string location;  ///< "file:line:column"
+  std::string location;  ///< "file:line:column", and "(tile.dot)" where what it was made of has a name
   std::string operation; ///< "llvm.load"
   int64_t block = 0;
   int64_t thread = 0;

@@ -50,6 +50,16 @@ void KernelBuilder::addInputs() {
         addBuffer("saved_" + program.getArgName(arg.getArgNumber()), BufferKind::saved, arg.getType(), sizes.computeType, "saved", false));
 }
 
+/// Gradients are rounded once: pieces and shares are added before.
+Type KernelBuilder::outputElement(StringRef name, Type type) {
+  if (links.temps.contains(name))
+    return sizes.computeType;
+  if (!program.getReverse())
+    return links.outputType;
+  bool isWhole = !links.pieces.contains(gradientOf(name)) && !links.read.contains(name) && !lacksColumns(type);
+  return isWhole ? storage.of(gradientOf(name).drop_front(2)) : sizes.computeType;
+}
+
 /// A replay stores the states, and of the rest only what other programs read.
 bool KernelBuilder::isStored(unsigned result) const {
   return purpose != Purpose::Replay || links.read.contains(const_cast<KernelBuilder *>(this)->program.getResultName(result));
@@ -61,9 +71,10 @@ void KernelBuilder::addOutputs() {
   unsigned next = 0;
   for (Value value : yield.getTokens()) {
     StringRef name = program.getResultName(next);
-    Type element = reverse || links.temps.contains(name) ? sizes.computeType : links.outputType;
-    outTokens.push_back(isStored(next++) ? addBuffer(name, BufferKind::token, value.getType(), element, reverse ? "d_input" : "output", true)
-                                         : Value());
+    Value buffer;
+    if (isStored(next++))
+      buffer = addBuffer(name, BufferKind::token, value.getType(), outputElement(name, value.getType()), reverse ? "d_input" : "output", true);
+    outTokens.push_back(buffer);
   }
   for (Value value : yield.getCarries()) {
     StringRef name = program.getResultName(next++);

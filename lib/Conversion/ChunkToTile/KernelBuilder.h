@@ -17,10 +17,14 @@ struct StorageTypes {
   }
 };
 
+/// "d_q" of "d_q@2", a piece of it.
+inline llvm::StringRef gradientOf(llvm::StringRef name) { return name.split('@').first; }
+
 /// What programs of a module know of each other: values that cross between them.
 struct Links {
   llvm::StringSet<> read;    ///< token values that some program reads
   llvm::StringSet<> temps;   ///< those that are neither inputs nor outputs of the definition
+  llvm::StringSet<> pieces;  ///< gradients that several programs give a part of
   llvm::StringMap<int64_t> shares; ///< gradients stored as one share a block
   mlir::Type outputType;                 ///< storage of outputs: that of the first per-token argument
 };
@@ -40,6 +44,7 @@ private:
   mlir::Value addBuffer(const llvm::Twine &name, tile::BufferKind kind, mlir::Type type, mlir::Type element, llvm::StringRef role, bool output);
   void addInputs();
   void addOutputs();
+  mlir::Type outputElement(llvm::StringRef name, mlir::Type type);
   bool isStored(unsigned result) const;
   mlir::Value loadToken(mlir::BlockArgument arg, mlir::Value buffer, mlir::Value chunk);
   mlir::Value load(mlir::Value buffer, mlir::Value chunk, mlir::Type type, double absent = 0);

@@ -32,13 +32,18 @@ static StringRef firstInput(ArrayRef<chunk::ProgramOp> programs) {
 
 static Links findLinks(ArrayRef<chunk::ProgramOp> programs) {
   Links links;
-  for (chunk::ProgramOp program : programs)
+  llvm::StringSet<> given;
+  for (chunk::ProgramOp program : programs) {
+    for (StringRef name : program.getResultNames().getAsValueRange<StringAttr>())
+      if (program.getReverse() && !given.insert(gradientOf(name)).second)
+        links.pieces.insert(gradientOf(name));
     for (BlockArgument arg : program.getTokens()) {
       unsigned i = arg.getArgNumber();
       links.read.insert(program.getArgName(i));
       if (program.getArgAttr(i).contains("temp"))
         links.temps.insert(program.getArgName(i));
     }
+  }
   return links;
 }
 

@@ -166,11 +166,14 @@ static Value scanStep(Emitter &e, ScanKind kind, Value state, Value decay, Value
 void Lowering::scan(tile::ScanOp op) {
   Rows decay(e, memory(op.getDecay())), input(e, memory(op.getInput()));
   Rows prev(e, memory(op.getPrev())), next(e, memory(op.getNext()));
+  bool wantsPrev = !op.getPrev().use_empty(), wantsNext = !op.getNext().use_empty();
   e.columns(decay.columns, decay.tile.element, [&](Value j, int64_t width) {
     auto last = e.loop(0, decay.count, 1, ValueRange{initialRow(op.getInitial(), j, width)}, [&](Value t, ValueRange state) {
-      prev.store(state[0], t, j);
+      if (wantsPrev)
+        prev.store(state[0], t, j);
       Value after = scanStep(e, op.getKind(), state[0], decay.load(t, j, width), input.load(t, j, width));
-      next.store(after, t, j);
+      if (wantsNext)
+        next.store(after, t, j);
       return SmallVector<Value>{after};
     });
     lastRow(op.getLast(), j, last[0]);
@@ -205,14 +208,17 @@ void Lowering::scanGrad(tile::ScanGradOp op) {
   Rows prev(e, memory(op.getPrev())), next(e, memory(op.getNext()));
   Rows dPrev(e, memory(op.getDPrev())), dNext(e, memory(op.getDNext()));
   Rows dDecay(e, memory(op.getDDecay())), dInput(e, memory(op.getDInput()));
+  bool wantsDecay = !op.getDDecay().use_empty(), wantsInput = !op.getDInput().use_empty();
   e.columns(decay.columns, decay.tile.element, [&](Value j, int64_t width) {
     Value last = initialRow(op.getDLast(), j, width);
     auto first = walk(e, e.index(0), decay.count, true, ValueRange{last}, [&](Value t, ValueRange carried) {
       Value grad = e.addf(carried[0], dNext.load(t, j, width));
       ScanGrad g = scanGradStep(e, op.getKind(), grad, decay.load(t, j, width), input.load(t, j, width), prev.load(t, j, width),
                                 next.load(t, j, width));
-      dDecay.store(g.decay, t, j);
-      dInput.store(g.input, t, j);
+      if (wantsDecay)
+        dDecay.store(g.decay, t, j);
+      if (wantsInput)
+        dInput.store(g.input, t, j);
       return SmallVector<Value>{e.addf(g.back, dPrev.load(t, j, width))};
     });
     lastRow(op.getDInitial(), j, first[0]);

@@ -44,7 +44,7 @@ std::function<Value(Value ofWarp, int64_t number)> Lowering::showToWarps(ArrayRe
   SmallVector<Value> present = llvm::filter_to_vector(list, [](Value x) { return bool(x); });
   int64_t count = present.size();
   Type type = present.front().getType();
-  SharedTile all = shared.allocate({warps, count * places}, type, 0);
+  SharedTile all = shared.allocate({warps, count * places}, type, {});
   Value place = bits(lane, numbers);
   auto at = [this, all, place, count, places](Value ofWarp, int64_t number) {
     Value index = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, ofWarp, i32(count * places)), place);

@@ -130,13 +130,13 @@ static LogicalResult lowerKernel(tile::KernelOp kernel, const Target &target, in
   OpBuilder b(kernel);
   LLVM::LLVMFuncOp function;
   int64_t shared = 0;
-  auto lower = [&](bool reuse) {
+  auto lower = [&](bool reuse, bool apart = true) {
     if (function)
       function.erase();
     b.setInsertionPoint(kernel);
     function = LLVM::LLVMFuncOp::create(b, kernel.getLoc(), kernel.getSymName(), functionType(kernel));
     Lowering lowering(kernel, function, target, warps, operands, b);
-    LogicalResult lowered = lowering.run(reuse);
+    LogicalResult lowered = lowering.run(reuse, apart);
     shared = lowering.sharedBytes();
     return lowered;
   };
@@ -145,6 +145,8 @@ static LogicalResult lowerKernel(tile::KernelOp kernel, const Target &target, in
     if (failed(lower(/*reuse=*/true)) || (!fits() && failed(lower(/*reuse=*/false))))
       return failure();
   } while (!fits() && giveUpRoom(kernel, shared - target.chip.sharedBytes));
+  if (!fits() && failed(lower(/*reuse=*/false, /*apart=*/false)))
+    return failure();
   if (!fits())
     return kernel.emitError() << "expected at most " << target.chip.sharedBytes << " bytes of shared memory on " << target.chip.name << ", got "
                               << shared << "; a smaller chunk or smaller dimensions need less";

@@ -16,13 +16,14 @@ void Lowering::alloc(tile::AllocOp op) {
   tile::SharedType type = op.getType();
   SmallVector<int64_t> shape{type.getStages()};
   llvm::append_range(shape, type.getShape());
-  rooms[op] = shared.allocate(shape, type.getElementType(), 16);
+  rooms[op] = shared.allocate(shape, type.getElementType(), {16});
 }
 
 SharedTile Lowering::stageOf(Value room, Value stage) {
   SharedTile one = rooms.lookup(room);
   int64_t bytes = one.stride(0) * one.elementBytes();
   one.shape.erase(one.shape.begin());
+  one.strides.erase(one.strides.begin());
   Value number = arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), scalar(stage));
   one.base = arith::AddIOp::create(e.b, e.loc, one.base, arith::MulIOp::create(e.b, e.loc, number, i32(bytes)));
   return one;
@@ -120,7 +121,7 @@ void Lowering::copyPieces(const Access &a, const SharedTile &to, int64_t bytes, 
   Value rowStride = a.rowStride ? a.rowStride : e.index(rows > 1 ? a.strides[0] : 0);
   auto wide = [&](Value x) { return arith::ExtUIOp::create(e.b, e.loc, e.i64(), x).getResult(); };
   Value ownOffset = e.add(e.mul(wide(firstRow), rowStride), wide(column));
-  Value place = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, firstRow, i32(to.rowStride * size)),
+  Value place = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, firstRow, i32(to.rowStride() * size)),
                                       arith::MulIOp::create(e.b, e.loc, column, i32(size)));
   SmallVector<std::pair<Value, Value>> stores; // where copies pass through registers
   auto move = [&](Value rowsBelow, Value source, Value address) {
@@ -165,7 +166,7 @@ void Lowering::copyPieces(const Access &a, const SharedTile &to, int64_t bytes, 
       firstRow = arith::DivUIOp::create(e.b, e.loc, piece, i32(perRow));
       column = arith::MulIOp::create(e.b, e.loc, arith::RemUIOp::create(e.b, e.loc, piece, i32(perRow)), i32(run));
       Value offset = e.add(e.mul(wide(firstRow), rowStride), wide(column));
-      Value at = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, firstRow, i32(to.rowStride * size)),
+      Value at = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, firstRow, i32(to.rowStride() * size)),
                                        arith::MulIOp::create(e.b, e.loc, column, i32(size)));
       move(i32(0), e.at(a.base, offset, a.stored), shared.address(to, at, 0));
       finish();
@@ -175,7 +176,7 @@ void Lowering::copyPieces(const Access &a, const SharedTile &to, int64_t bytes, 
   }
   Value step = e.mul(rowStride, stepRows);
   for (int64_t below = 0; below < rows; below += stepRows) {
-    move(i32(below), source, shared.address(to, place, below * to.rowStride * size));
+    move(i32(below), source, shared.address(to, place, below * to.rowStride() * size));
     source = e.at(source, step, a.stored);
   }
   finish();
@@ -214,7 +215,7 @@ void Lowering::copyElements(const Copy &copy) {
           scf::YieldOp::create(e.b, e.loc, e.load(e.at(a.base, offset, a.stored), a.stored, 1));
         },
         [&](OpBuilder &, Location) { scf::YieldOp::create(e.b, e.loc, otherwise); });
-    Value place = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, row, i32(to.rowStride * size)),
+    Value place = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, row, i32(to.rowStride() * size)),
                                         arith::MulIOp::create(e.b, e.loc, column, i32(size)));
     LLVM::StoreOp::create(e.b, e.loc, value.getResult(0), shared.address(to, place, 0), size);
     return SmallVector<Value>();
@@ -249,6 +250,13 @@ void Lowering::read(tile::ReadOp op) {
   define(op, {x.getType() == op.getType() ? x : arith::ExtFOp::create(e.b, e.loc, op.getType(), x).getResult()});
 }
 
+void Lowering::addReads(WarpAccesses &accesses, const LinearLayout &held, Type element) {
+  if (readsMatrices(held, element))
+    return accesses.addMatrices();
+  int64_t run = runOfPieces(held, element, /*transposed=*/false);
+  accesses.add(held, run, run * Emitter::bytes(element), /*once=*/false, [](const Coordinates &at) { return at; });
+}
+
 Registers Lowering::readRegisters(const SharedTile &from, const LinearLayout &held, Type element) {
   SmallVector<Value> pieces;
   int64_t run = 2, size = from.elementBytes();
@@ -262,15 +270,14 @@ Registers Lowering::readRegisters(const SharedTile &from, const LinearLayout &he
       offset += at[axis] * from.stride(axis) * size;
     return offset;
   };
-  bool matrices = target.loadsMatrices(from.element) && (isMadeOfMatrices(held, 0) || isMadeOfMatrices(held, 1));
-  if (matrices) {
+  if (readsMatrices(held, from.element)) {
     SmallVector<int64_t> offsets;
     for (int64_t r = 0; r < held.numRegisters(); r += run)
       offsets.push_back(offsetOf(r));
     for (Value matrix : loadMatrices(from, start, from.stride(0) * size, offsets, /*transposed=*/!isMadeOfMatrices(held, 0)))
       pieces.push_back(LLVM::BitcastOp::create(e.b, e.loc, Emitter::vec(from.element, 2), matrix));
   } else {
-    run = std::min<int64_t>(held.contiguous(held.rank() - 1), 16 / size);
+    run = std::min(runOfPieces(held, from.element, /*transposed=*/false), std::max<int64_t>(1, from.alignment() / size));
     for (int64_t r = 0; r < held.numRegisters(); r += run) {
       Value offset = i32(0);
       for (int64_t axis = 0; axis < held.rank(); ++axis)

@@ -80,7 +80,7 @@ static bool addsAnything(tile::DotOp op, const LinearLayout &held, int64_t reg, 
 
 /// A product's operand in shared memory; a restricted A (given `masked`) without its invisible entries;
 /// with `rounded` as atoms that cut take it.
-SharedTile Lowering::operand(Value value, Type element, bool transposed, tile::DotOp masked, bool rounded) {
+SharedTile Lowering::operand(Value value, Type element, bool transposed, tile::DotOp masked, const WarpAccesses &reads, bool rounded) {
   bool restricted = masked && masked.getPairs() != tile::Pairs::all;
   int64_t form = transposed | (static_cast<int64_t>(rounded) << 32) |
                  (restricted ? (static_cast<int64_t>(masked.getPairs()) << 1) | (masked.getLevel() << 8) : 0);
@@ -97,7 +97,7 @@ SharedTile Lowering::operand(Value value, Type element, bool transposed, tile::D
   if (rounded)
     for (Value &x : list)
       x = target.rounded(e, x);
-  return staged[key] = stage(list, held, element, transposed);
+  return staged[key] = stage(list, held, element, reads, transposed);
 }
 
 //===----------------------------------------------------------------------===//
@@ -164,6 +164,20 @@ bool isMadeOfMatrices(const LinearLayout &layout, int64_t kept) {
          is(lanes[4], 4, 0);
 }
 
+/// How fragments are read from shared memory; others may read the same tile in another orientation.
+WarpAccesses Lowering::readsOf(const Operand &x) {
+  WarpAccesses reads;
+  int64_t run = x.run(), size = Emitter::bytes(x.element);
+  if (target.loadsMatrices(x.element) && isMadeOfMatrices(x.atom, x.kept)) {
+    reads.addMatrices();
+    return reads;
+  }
+  bool together = x.swapped ? x.axis == 1 : x.axis == 0; // the sum goes along rows in memory
+  reads.add(x.atom, run, together ? run * size : size, /*once=*/false,
+            [&](const Coordinates &at) { return together ? Coordinates{at[x.kept], at[1 - x.kept]} : Coordinates{at[1 - x.kept], at[x.kept]}; });
+  return reads;
+}
+
 Lowering::Operand Lowering::operandOf(tile::DotOp op, const Atom &atom, bool left, bool swapped) {
   LinearLayout held = layout(op);
   int64_t along = left == swapped ? 1 : 0; // the result's axis
@@ -192,7 +206,7 @@ Lowering::Operand Lowering::operandOf(tile::DotOp op, const Atom &atom, bool lef
     // With loads of whole matrices either axis may come last: as registers neighbour.
     bool either = target.loadsMatrices(x.element) && isMadeOfMatrices(x.atom, x.kept);
     x.swapped = either ? own.contiguous(1) == 1 && own.contiguous(0) > 1 : x.axis == 1;
-    x.tile = operand(x.value, x.element, x.swapped, masked, /*rounded=*/atom.cuts);
+    x.tile = operand(x.value, x.element, x.swapped, masked, readsOf(x), /*rounded=*/atom.cuts);
     x.toRound = false;
   }
   x.warpStart = arith::MulIOp::create(e.b, e.loc, warpPart(held, along), i32(x.strideKept()));
@@ -228,20 +242,27 @@ SmallVector<Value> Lowering::fragmentInRegisters(const Operand &x, int64_t onKep
 /// The same from shared memory, in accesses of neighbours along the sum where they are neighbours there.
 SmallVector<Value> Lowering::fragmentInMemory(const Operand &x, int64_t onKept, int64_t onSummed) {
   int64_t run = x.run(), size = x.tile.elementBytes();
-  bool together = x.strideSummed() == size;
+  // Neighbours in memory are loaded together, as many as rows are aligned to.
+  int64_t part = x.strideSummed() == size ? std::min(run, std::max<int64_t>(1, x.tile.alignment() / size)) : 1;
   SmallVector<Value> pieces;
   for (int64_t r = 0; r < x.atom.numRegisters(); r += run) {
     Coordinates at = x.atom.apply(r, 0, 0);
     int64_t offset = (onKept + at[x.kept]) * x.strideKept() + (onSummed + at[1 - x.kept]) * x.strideSummed();
-    if (together || run == 1) {
-      Value address = shared.address(x.tile, x.start, offset);
-      pieces.push_back(LLVM::LoadOp::create(e.b, e.loc, Emitter::vec(x.element, run), address, std::min<int64_t>(16, run * size)));
+    auto load = [&](int64_t from) -> Value {
+      Value address = shared.address(x.tile, x.start, offset + from * x.strideSummed());
+      return LLVM::LoadOp::create(e.b, e.loc, Emitter::vec(x.element, part), address, part * size);
+    };
+    if (part == run) {
+      pieces.push_back(load(0));
       continue;
     }
     Value piece = LLVM::UndefOp::create(e.b, e.loc, Emitter::vec(x.element, run));
-    for (int64_t i = 0; i < run; ++i) {
-      Value one = e.load(shared.address(x.tile, x.start, offset + i * x.strideSummed()), x.element, 1);
-      piece = LLVM::InsertElementOp::create(e.b, e.loc, piece, one, i32(i));
+    for (int64_t from = 0; from < run; from += part) {
+      Value loaded = load(from);
+      for (int64_t i = 0; i < part; ++i) {
+        Value one = part > 1 ? LLVM::ExtractElementOp::create(e.b, e.loc, loaded, i32(i)).getResult() : loaded;
+        piece = LLVM::InsertElementOp::create(e.b, e.loc, piece, one, i32(from + i));
+      }
     }
     pieces.push_back(piece);
   }
@@ -353,8 +374,10 @@ void Lowering::dotByElement(tile::DotOp op) {
   LinearLayout held = layout(op);
   bool masksResult = op.restrictsResult();
   Type type = elementOf(op);
-  SharedTile a = operand(op.getA(), type, op.getTransposeA(), masksResult ? tile::DotOp() : op);
-  SharedTile b = operand(op.getB(), type, op.getTransposeB(), {});
+  WarpAccesses readsA = gathers(held, type, [](const Coordinates &at) { return Coordinates{at[0], 0}; });
+  WarpAccesses readsB = gathers(held, type, [](const Coordinates &at) { return Coordinates{0, at[1]}; });
+  SharedTile a = operand(op.getA(), type, op.getTransposeA(), masksResult ? tile::DotOp() : op, readsA);
+  SharedTile b = operand(op.getB(), type, op.getTransposeB(), {}, readsB);
   shared.beforeRead(a);
   shared.beforeRead(b);
   int64_t k = a.shape[1], count = held.numRegisters(), size = a.elementBytes();
@@ -365,13 +388,13 @@ void Lowering::dotByElement(tile::DotOp op) {
   for (int64_t r = 0; r < count; ++r) {
     Coordinates at = held.apply(r, 0, 0);
     if (!rows.contains(at[0]))
-      rows[at[0]] = arith::MulIOp::create(e.b, e.loc, coordinate(held, r, 0), i32(a.rowStride * size));
+      rows[at[0]] = arith::MulIOp::create(e.b, e.loc, coordinate(held, r, 0), i32(a.rowStride() * size));
     if (!columns.contains(at[1]))
       columns[at[1]] = arith::MulIOp::create(e.b, e.loc, coordinate(held, r, 1), i32(size));
   }
   auto sums = e.loop(0, k, step, init, [&](Value index, ValueRange in) {
     Value from = arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), index);
-    Value along = arith::MulIOp::create(e.b, e.loc, from, i32(size)), down = arith::MulIOp::create(e.b, e.loc, from, i32(b.rowStride * size));
+    Value along = arith::MulIOp::create(e.b, e.loc, from, i32(size)), down = arith::MulIOp::create(e.b, e.loc, from, i32(b.rowStride() * size));
     Registers next(in);
     for (int64_t i = 0; i < step; ++i) {
       DenseMap<int64_t, Value> x, y;
@@ -381,7 +404,7 @@ void Lowering::dotByElement(tile::DotOp op) {
         if (!left)
           left = e.load(shared.address(a, arith::AddIOp::create(e.b, e.loc, rows[at[0]], along), i * size), type, 1);
         if (!right)
-          right = e.load(shared.address(b, arith::AddIOp::create(e.b, e.loc, columns[at[1]], down), i * b.rowStride * size), type, 1);
+          right = e.load(shared.address(b, arith::AddIOp::create(e.b, e.loc, columns[at[1]], down), i * b.rowStride() * size), type, 1);
         next[r] = e.fma(x[at[0]], y[at[1]], next[r]);
       }
     }

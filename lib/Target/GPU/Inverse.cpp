@@ -28,7 +28,7 @@ struct Lowering::BlockOf {
 
 /// The byte where (row, column) of a pair's block is.
 Value Lowering::offsetIn(const BlockOf &block, Value pair, Value row, Value column) {
-  int64_t size = block.tile.elementBytes(), stride = block.tile.rowStride;
+  int64_t size = block.tile.elementBytes(), stride = block.tile.rowStride();
   int64_t step = block.perPair * (stride + (block.diagonal ? 1 : 0)) * size, fixed = (block.row * stride + block.column) * size;
   auto times = [&](Value x, int64_t y) { return arith::MulIOp::create(e.b, e.loc, x, i32(y)).getResult(); };
   auto plus = [&](Value x, Value y) { return arith::AddIOp::create(e.b, e.loc, x, y).getResult(); };
@@ -46,13 +46,13 @@ void Lowering::solveBlocks(const SharedTile &m, int64_t block) {
     Value column = arith::AddIOp::create(e.b, e.loc, thread, i32(first));
     Value own = arith::AndIOp::create(e.b, e.loc, column, i32(block - 1)),
           number = arith::ShRUIOp::create(e.b, e.loc, column, i32(llvm::Log2_64(block)));
-    Value corner = arith::MulIOp::create(e.b, e.loc, number, i32(block * (m.rowStride + 1) * size));
+    Value corner = arith::MulIOp::create(e.b, e.loc, number, i32(block * (m.rowStride() + 1) * size));
     auto solve = [&] {
       Registers x;
       for (int64_t i = 0; i < block; ++i) {
         Value sum = e.select(e.cmp(arith::CmpIPredicate::eq, i32(i), own), one, zero);
         for (int64_t from = 0; from < i; from += run) {
-          Value address = shared.address(m, corner, (i * m.rowStride + from) * size);
+          Value address = shared.address(m, corner, (i * m.rowStride() + from) * size);
           Value factors = LLVM::LoadOp::create(e.b, e.loc, Emitter::vec(m.element, run), address, run * size);
           for (int64_t l = from; l < std::min(i, from + run); ++l)
             sum = e.fma(LLVM::ExtractElementOp::create(e.b, e.loc, factors, i32(l - from)), x[l], sum);
@@ -71,10 +71,10 @@ void Lowering::solveBlocks(const SharedTile &m, int64_t block) {
   for (auto &[column, x] : solved)
     e.when(e.cmp(arith::CmpIPredicate::ult, column, i32(columns)), [&, &column = column, &x = x] {
       Value first = arith::AndIOp::create(e.b, e.loc, column, i32(~(block - 1)));
-      Value top = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, first, i32(m.rowStride * size)),
+      Value top = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, first, i32(m.rowStride() * size)),
                                         arith::MulIOp::create(e.b, e.loc, column, i32(size)));
       for (int64_t i = 0; i < block; ++i)
-        e.store(x[i], shared.address(m, top, i * m.rowStride * size));
+        e.store(x[i], shared.address(m, top, i * m.rowStride() * size));
     });
 }
 
@@ -116,7 +116,8 @@ void Lowering::multiplyBlocks(const Atom &atom, int64_t pairs, int64_t size, con
       SmallVector<Value> list;
       for (int64_t r = 0; r < layout.numRegisters(); ++r) {
         Coordinates at = layout.apply(r, 0, 0);
-        list.push_back(e.load(shared.address(tile, start, ((row + at[0]) * tile.rowStride + column + at[1]) * tile.elementBytes()), tile.element, 1));
+        list.push_back(
+            e.load(shared.address(tile, start, ((row + at[0]) * tile.rowStride() + column + at[1]) * tile.elementBytes()), tile.element, 1));
       }
       return list;
     };
@@ -127,7 +128,7 @@ void Lowering::multiplyBlocks(const Atom &atom, int64_t pairs, int64_t size, con
     }
     for (int64_t r = 0; r < atom.c.numRegisters(); ++r) {
       Coordinates at = atom.c.apply(r, 0, 0);
-      e.store(sums[r], shared.address(to.tile, startC, (at[0] * to.tile.rowStride + at[1]) * to.tile.elementBytes()));
+      e.store(sums[r], shared.address(to.tile, startC, (at[0] * to.tile.rowStride() + at[1]) * to.tile.elementBytes()));
     }
   };
   if (count < warps)
@@ -150,10 +151,10 @@ void Lowering::multiplyBlocks(int64_t pairs, int64_t size, const BlockOf &a, con
     auto sum = e.loop(0, size, step, ValueRange{e.real(to.tile.element, 0.0)}, [&](Value k, ValueRange in) {
       Value index = arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), k), x = in[0];
       Value along = arith::AddIOp::create(e.b, e.loc, startA, arith::MulIOp::create(e.b, e.loc, index, i32(bytes)));
-      Value below = arith::AddIOp::create(e.b, e.loc, startB, arith::MulIOp::create(e.b, e.loc, index, i32(b.tile.rowStride * bytes)));
+      Value below = arith::AddIOp::create(e.b, e.loc, startB, arith::MulIOp::create(e.b, e.loc, index, i32(b.tile.rowStride() * bytes)));
       for (int64_t i = 0; i < step; ++i)
         x = e.fma(e.load(shared.address(a.tile, along, i * bytes), a.tile.element, 1),
-                  e.load(shared.address(b.tile, below, i * b.tile.rowStride * bytes), b.tile.element, 1), x);
+                  e.load(shared.address(b.tile, below, i * b.tile.rowStride() * bytes), b.tile.element, 1), x);
       return SmallVector<Value>{x};
     });
     e.store(sum[0], shared.address(to.tile, offsetIn(to, pair, row, column), 0));
@@ -176,8 +177,8 @@ void Lowering::inverse(tile::InverseOp op) {
   // M21 X1 of each pair; reserved before M is written, so that the barrier after that covers both.
   std::optional<SharedTile> between;
   if (size > solved)
-    between = shared.allocate({size / 2, size / 2}, type, 16);
-  SharedTile m = stage(list, given, type, /*transposed=*/false, 16);
+    between = shared.allocate({size / 2, size / 2}, type, {16});
+  SharedTile m = stagePadded(list, given, type, {16});
   solveBlocks(m, solved);
   std::optional<Atom> atom = target.atom(type, /*exact=*/false);
   for (int64_t half = solved; half < size; half *= 2) {

@@ -17,8 +17,9 @@ ArrayRef<Value> Lowering::registers(Value value) {
 }
 Value Lowering::scalar(Value value) { return registers(value).front(); }
 
-LogicalResult Lowering::run(bool reuseOperands) {
+LogicalResult Lowering::run(bool reuseOperands, bool keepApart) {
   reuse = reuseOperands;
+  apart = keepApart;
   Block *entry = function.addEntryBlock(e.b);
   e.b.setInsertionPointToEnd(entry);
   auto memory = LLVM::LLVMPointerType::get(e.b.getContext(), 3);
@@ -114,10 +115,13 @@ Value Lowering::coordinate(const LinearLayout &layout, int64_t reg, int64_t axis
 // Structure
 //===----------------------------------------------------------------------===//
 
+/// What is made of an operation tells its name, besides where it comes from.
+static Location namedLocation(Operation *op) { return NameLoc::get(op->getName().getIdentifier(), op->getLoc()); }
+
 LogicalResult Lowering::block(Block &block) {
   SmallVector<tile::CopyOp> copies; // those that follow each other
   for (Operation &op : block.without_terminator()) {
-    e.loc = op.getLoc();
+    e.loc = namedLocation(&op);
     if (auto copy = dyn_cast<tile::CopyOp>(op)) {
       copies.push_back(copy);
       if (!isa<tile::CopyOp>(op.getNextNode()))
@@ -130,7 +134,7 @@ LogicalResult Lowering::block(Block &block) {
 }
 
 LogicalResult Lowering::operation(Operation *op) {
-  e.loc = op->getLoc();
+  e.loc = namedLocation(op);
   auto done = [](auto) { return success(); };
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case([&](scf::ForOp x) { return forLoop(x); })

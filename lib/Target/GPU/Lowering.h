@@ -12,6 +12,8 @@
 #include "Shared.h"
 #include "Target.h"
 
+#include <array>
+
 namespace fla::gpu {
 using tile::Coordinates;
 using tile::LinearLayout;
@@ -25,6 +27,10 @@ struct Position {
 
 /// Whether a layout is made of 8x8 matrices as targets load them, whose rows lie along the axis `kept`.
 bool isMadeOfMatrices(const LinearLayout &layout, int64_t kept);
+
+/// The number of an element in row-major order, and the element of a number.
+int64_t numberOf(const Coordinates &at, ArrayRef<int64_t> shape);
+Coordinates placeOf(int64_t number, ArrayRef<int64_t> shape);
 
 /// How a kernel multiplies: the storage type of operands in shared memory.
 struct Operands {
@@ -48,8 +54,9 @@ struct Access {
 class Lowering {
 public:
   Lowering(tile::KernelOp kernel, LLVM::LLVMFuncOp function, const Target &target, int64_t warps, Operands operands, OpBuilder &builder);
-  /// With `reuse` an operand of several products stays in shared memory between them.
-  LogicalResult run(bool reuse);
+  /// With `reuse` an operand of several products stays in shared memory between them; with `apart` what
+  /// stays in a warp has memory that no other tile takes, and needs no barrier of the block.
+  LogicalResult run(bool reuse, bool apart);
   int64_t sharedBytes() { return shared.finish(); }
 
 private:
@@ -138,8 +145,9 @@ private:
   void dotByElement(tile::DotOp op);
   Value isVisible(tile::Pairs pairs, int64_t level, Value token, Value past);
   std::optional<bool> atomOrientation(tile::DotOp op);
-  SharedTile operand(Value value, Type element, bool transposed, tile::DotOp masked, bool rounded = false);
+  SharedTile operand(Value value, Type element, bool transposed, tile::DotOp masked, const WarpAccesses &reads, bool rounded = false);
   struct Operand;
+  WarpAccesses readsOf(const Operand &x);
   Operand operandOf(tile::DotOp op, const Atom &atom, bool left, bool swapped);
   SmallVector<Value> fragmentInRegisters(const Operand &x, int64_t onKept, int64_t onSummed);
   SmallVector<Value> fragmentInMemory(const Operand &x, int64_t onKept, int64_t onSummed);
@@ -172,7 +180,7 @@ private:
   /// Of each element the one whose token's number differs in one bit; null elements stay null.
   Registers partners(const LinearLayout &layout, const TokenBit &bit, ArrayRef<Value> list);
   std::function<Value(Value ofWarp, int64_t number)> showToWarps(ArrayRef<Value> list, int64_t alike);
-  SharedTile sumsToMiddles(Value gate, bool pre);
+  std::array<SharedTile, 2> sumsToMiddles(Value gate, bool pre, const std::array<WarpAccesses, 2> &reads);
   Value levelOf(const LinearLayout &held, int64_t reg, Value t, Value s, int64_t row);
   SharedTile sumsOfPairs(const SharedTile &pairs);
 
@@ -189,7 +197,16 @@ private:
   void writeMatrices(ArrayRef<Value> list, const LinearLayout &layout, const SharedTile &to, bool transposed);
   void writePieces(ArrayRef<Value> list, const LinearLayout &layout, const SharedTile &to, bool transposed);
   Value packed(ArrayRef<Value> list, int64_t first, int64_t count, Type element);
-  SharedTile stage(ArrayRef<Value> list, const LinearLayout &layout, Type element, bool transposed = false, int64_t padding = -1);
+  /// A tile in shared memory; its rows are padded for how it is written and for how `reads` read it.
+  SharedTile stage(ArrayRef<Value> list, const LinearLayout &layout, Type element, WarpAccesses reads, bool transposed = false);
+  SharedTile stagePadded(ArrayRef<Value> list, const LinearLayout &layout, Type element, Padding padding, bool transposed = false);
+  int64_t runOfPieces(const LinearLayout &layout, Type element, bool transposed);
+  bool writesMatrices(const LinearLayout &layout, Type element);
+  bool readsMatrices(const LinearLayout &layout, Type element);
+  void addWrites(WarpAccesses &accesses, const LinearLayout &layout, Type element, bool transposed);
+  void addReads(WarpAccesses &accesses, const LinearLayout &layout, Type element);
+  /// Single elements, that at `x` from `place(x)`.
+  WarpAccesses gathers(const LinearLayout &layout, Type element, WarpAccesses::Place place);
   /// Registers of `layout` whose element at `coordinates` is at `index(coordinates)` of `from`.
   Registers gather(const SharedTile &from, const LinearLayout &layout, llvm::function_ref<SmallVector<Value>(ArrayRef<Value>)> index);
 
@@ -210,7 +227,7 @@ private:
   DenseMap<Value, SharedTile> rooms; ///< of tile.alloc, all stages
   /// Tiles that copies brought to shared memory as they are stored.
   DenseMap<Value, SharedTile> copied;
-  bool reuse = true;
+  bool reuse = true, apart = true;
 };
 
 } // namespace fla::gpu

@@ -26,9 +26,14 @@ void Lowering::inside(tile::InsideOp op) {
 
 /// Each element of the result finds its number in row-major order, and that number in the operand.
 void Lowering::reshapeBox(tile::ReshapeOp op) {
-  SharedTile tile = stage(registers(op.getValue()), layout(op.getValue()), elementOf(op), /*transposed=*/false, /*padding=*/0);
   LinearLayout held = layout(op);
   ArrayRef<int64_t> from = op.getFrom(), to = op.getTo();
+  WarpAccesses reads = gathers(held, elementOf(op), [&](Coordinates at) {
+    for (auto [x, bound] : llvm::zip_equal(at, to))
+      x = std::min<int64_t>(x, bound - 1);
+    return placeOf(numberOf(at, to), from);
+  });
+  SharedTile tile = stage(registers(op.getValue()), layout(op.getValue()), elementOf(op), reads);
   Registers list = gather(tile, held, [&](ArrayRef<Value> at) {
     Value flat = i32(0);
     for (auto [axis, x] : llvm::enumerate(at)) // beyond the box anything that is inside the tile

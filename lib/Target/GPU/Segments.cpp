@@ -16,8 +16,9 @@
 
 namespace fla::gpu {
 
-/// L, level by level.
-SharedTile Lowering::sumsToMiddles(Value gate, bool pre) {
+/// L, level by level, for x = t and for x = s: what suits the reads of one may not suit those of the other, so that
+/// two copies with paddings of their own are made where one has conflicts.
+std::array<SharedTile, 2> Lowering::sumsToMiddles(Value gate, bool pre, const std::array<WarpAccesses, 2> &reads) {
   LinearLayout held = layout(gate);
   SmallVector<TokenBit> bits = tokenBits(held);
   BlockSums sums(*this, held, registers(gate));
@@ -30,16 +31,26 @@ SharedTile Lowering::sumsToMiddles(Value gate, bool pre) {
       list[r] = e.select(isSet(held, bits[k], r), fromMiddle[r], list[r]);
     levels.push_back(list);
   }
-  SharedTile table = shared.allocate({std::max<int64_t>(1, levels.size()), held.shape()[0]}, elementOf(gate), 4);
-  int64_t size = table.elementBytes(), copies = held.copies().reg;
+  SmallVector<int64_t> shape{std::max<int64_t>(1, levels.size()), held.shape()[0]};
+  int64_t size = Emitter::bytes(elementOf(gate)), copies = held.copies().reg;
+  WarpAccesses both = reads[0];
+  both.append(reads[1]);
+  Padding common = both.choosePadding(shape, size);
+  bool one = both.waysWith(shape, size, common) <= 2;
+  std::array<SharedTile, 2> tables;
+  for (int64_t i : {0, 1})
+    tables[i] = one && i ? tables[0] : shared.allocate(shape, elementOf(gate), one ? common : reads[i].choosePadding(shape, size));
   shared.beforeWrite();
   once(held, [&] {
-    for (auto [k, list] : llvm::enumerate(levels))
-      for (int64_t r = 0; r < held.numRegisters(); ++r)
-        if (!(r & copies))
-          e.store(list[r], shared.address(table, arith::MulIOp::create(e.b, e.loc, coordinate(held, r, 0), i32(size)), k * table.rowStride * size));
+    for (const SharedTile &table : ArrayRef(tables).take_front(one ? 1 : 2))
+      for (auto [k, list] : llvm::enumerate(levels))
+        for (int64_t r = 0; r < held.numRegisters(); ++r)
+          if (!(r & copies)) {
+            Value offset = arith::MulIOp::create(e.b, e.loc, coordinate(held, r, 0), i32(size));
+            e.store(list[r], shared.address(table, offset, k * table.rowStride() * size));
+          }
   });
-  return table;
+  return tables;
 }
 
 /// What the threads add to a coordinate, all bits that any of them sets.
@@ -65,25 +76,37 @@ Value Lowering::levelOf(const LinearLayout &held, int64_t reg, Value t, Value s,
 
 void Lowering::segsum(tile::SegSumOp op) {
   LinearLayout held = layout(op);
-  SharedTile table = sumsToMiddles(op.getGate(), op.getPre());
-  shared.beforeRead(table);
   Type type = elementOf(op);
-  int64_t size = table.elementBytes();
+  auto isBefore = [&](int64_t r) { // t before s in all threads
+    Coordinates at = held.apply(r, 0, 0);
+    return (at[0] | threadBits(held, 0)) < (at[1] & ~threadBits(held, 1));
+  };
+  std::array<WarpAccesses, 2> reads; // of L[k,t], of L[k,s]
+  for (int64_t r = 0; r < held.numRegisters(); ++r)
+    for (int64_t warp = 0; warp < held.numWarps() && !isBefore(r); ++warp)
+      for (int64_t axis : {0, 1})
+        reads[axis].addRegister(held, r, warp, Emitter::bytes(type), /*once=*/false,
+                                [&](const Coordinates &at) { return Coordinates{int32_t(llvm::Log2_32((at[0] ^ at[1]) | 1)), at[axis]}; });
+  std::array<SharedTile, 2> tables = sumsToMiddles(op.getGate(), op.getPre(), reads);
+  for (const SharedTile &table : tables)
+    shared.beforeRead(table);
+  int64_t size = Emitter::bytes(type);
   Value invisible = e.real(type, -std::numeric_limits<double>::infinity());
   Value diagonal = op.getPre() || op.getStrict() ? invisible : e.real(type, 0.0);
   Registers list;
   for (int64_t r = 0; r < held.numRegisters(); ++r) {
-    Coordinates at = held.apply(r, 0, 0);
-    if ((at[0] | threadBits(held, 0)) < (at[1] & ~threadBits(held, 1))) { // before s in all threads
+    if (isBefore(r)) {
       list.push_back(invisible);
       continue;
     }
-    Value t = coordinate(held, r, 0), s = coordinate(held, r, 1), level = levelOf(held, r, t, s, table.rowStride * size);
-    auto toMiddle = [&](Value x) {
+    Coordinates at = held.apply(r, 0, 0);
+    Value t = coordinate(held, r, 0), s = coordinate(held, r, 1);
+    auto toMiddle = [&](const SharedTile &table, Value x) {
+      Value level = levelOf(held, r, t, s, table.rowStride() * size);
       Value offset = arith::AddIOp::create(e.b, e.loc, level, arith::MulIOp::create(e.b, e.loc, x, i32(size)));
       return e.load(shared.address(table, offset, 0), type, 1);
     };
-    Value sum = held.shape()[0] > 1 ? e.addf(toMiddle(t), toMiddle(s)) : diagonal;
+    Value sum = held.shape()[0] > 1 ? e.addf(toMiddle(tables[0], t), toMiddle(tables[1], s)) : diagonal;
     if ((at[0] & ~threadBits(held, 0)) <= (at[1] | threadBits(held, 1))) {
       Value beyond = e.select(e.cmp(arith::CmpIPredicate::eq, t, s), diagonal, invisible);
       sum = e.select(e.cmp(arith::CmpIPredicate::sgt, t, s), sum, beyond);
@@ -104,7 +127,7 @@ SharedTile Lowering::sumsOfPairs(const SharedTile &pairs) {
   int64_t tokens = pairs.shape[0], threads = warps * target.chip.lanes, size = pairs.elementBytes();
   int64_t parts = std::max<int64_t>(1, threads / tokens), run = std::max<int64_t>(1, tokens / parts), runBits = llvm::Log2_64(run);
   parts = tokens / run;
-  SharedTile sums = shared.allocate({runBits + parts, tokens}, pairs.element, 4);
+  SharedTile sums = shared.allocate({runBits + parts, tokens}, pairs.element, {4});
   shared.beforeRead(pairs);
   auto i32Add = [&](Value x, Value y) { return arith::AddIOp::create(e.b, e.loc, x, y).getResult(); };
   auto times = [&](Value x, int64_t y) { return arith::MulIOp::create(e.b, e.loc, x, i32(y)).getResult(); };
@@ -115,9 +138,9 @@ SharedTile Lowering::sumsOfPairs(const SharedTile &pairs) {
     auto pair = [&](int64_t i) {
       Value y = i ? arith::XOrIOp::create(e.b, e.loc, start, i32(i)).getResult() : start;
       Value t = arith::MaxUIOp::create(e.b, e.loc, x, y), s = arith::MinUIOp::create(e.b, e.loc, x, y);
-      return e.load(shared.address(pairs, i32Add(times(t, pairs.rowStride * size), times(s, size)), 0), pairs.element, 1);
+      return e.load(shared.address(pairs, i32Add(times(t, pairs.rowStride() * size), times(s, size)), 0), pairs.element, 1);
     };
-    auto write = [&](Value sum, Value row) { e.store(sum, shared.address(sums, i32Add(times(row, sums.rowStride * size), times(x, size)), 0)); };
+    auto write = [&](Value sum, Value row) { e.store(sum, shared.address(sums, i32Add(times(row, sums.rowStride() * size), times(x, size)), 0)); };
     auto work = [&] {
       Value total = pair(0);
       SmallVector<Value> levels;
@@ -148,7 +171,7 @@ void Lowering::segsumGrad(tile::SegSumGradOp op) {
   Type type = elementOf(op);
   SmallVector<TokenBit> bits = tokenBits(held);
   int64_t numBits = bits.size(), size = Emitter::bytes(type);
-  SharedTile sums = sumsOfPairs(stage(registers(op.getValue()), layout(op.getValue()), type));
+  SharedTile sums = sumsOfPairs(stagePadded(registers(op.getValue()), layout(op.getValue()), type, {16}));
   shared.beforeRead(sums);
   int64_t parts = sums.shape[0], runBits = 0;
   while ((int64_t(1) << (numBits - runBits)) > parts - runBits)
@@ -157,7 +180,7 @@ void Lowering::segsumGrad(tile::SegSumGradOp op) {
     int64_t first = k < runBits ? k : runBits - 1 + (int64_t(1) << (k - runBits)), count = k < runBits ? 1 : int64_t(1) << (k - runBits);
     Value sum;
     for (int64_t row = first; row < first + count; ++row) {
-      Value part = e.load(shared.address(sums, arith::MulIOp::create(e.b, e.loc, x, i32(size)), row * sums.rowStride * size), type, 1);
+      Value part = e.load(shared.address(sums, arith::MulIOp::create(e.b, e.loc, x, i32(size)), row * sums.rowStride() * size), type, 1);
       sum = sum ? e.addf(sum, part) : part;
     }
     return sum;

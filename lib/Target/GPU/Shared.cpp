@@ -3,30 +3,21 @@
 
 namespace fla::gpu {
 
-int64_t SharedTile::stride(int64_t axis) const {
-  int64_t rank = shape.size();
-  if (axis == rank - 1)
-    return 1;
-  int64_t stride = rowStride;
-  for (int64_t i = rank - 2; i > axis; --i)
-    stride *= shape[i];
-  return stride;
+int64_t SharedTile::bytes() const { return shape.empty() ? elementBytes() : shape.front() * strides.front(); }
+
+int64_t SharedTile::alignment() const {
+  int64_t aligned = kWidestAccess;
+  for (int64_t stride : ArrayRef(strides).drop_back(strides.empty() ? 0 : 1))
+    aligned = std::min(aligned, stride & -stride);
+  return aligned;
 }
 
-int64_t SharedTile::bytes() const {
-  int64_t rows = 1;
-  for (int64_t size : ArrayRef(shape).drop_back(shape.empty() ? 0 : 1))
-    rows *= size;
-  return rows * rowStride * elementBytes();
-}
-
-SharedTile Shared::allocate(ArrayRef<int64_t> shape, Type element, int64_t padding) {
+SharedTile Shared::allocate(ArrayRef<int64_t> shape, Type element, Padding padding) {
   SharedTile tile;
   tile.number = spans.size();
   tile.element = element;
   tile.shape.assign(shape.begin(), shape.end());
-  int64_t last = shape.empty() ? 1 : shape.back();
-  tile.rowStride = last + (shape.size() > 1 ? padding / tile.elementBytes() : 0);
+  tile.strides = stridesOf(shape, tile.elementBytes(), padding);
   auto offset = arith::ConstantOp::create(e.b, e.loc, e.b.getI32IntegerAttr(0));
   tile.base = offset;
   ++clock;
@@ -34,7 +25,7 @@ SharedTile Shared::allocate(ArrayRef<int64_t> shape, Type element, int64_t paddi
   return tile;
 }
 
-SharedTile Shared::allocateApart(ArrayRef<int64_t> shape, Type element, int64_t padding) {
+SharedTile Shared::allocateApart(ArrayRef<int64_t> shape, Type element, Padding padding) {
   SharedTile tile = allocate(shape, element, padding);
   spans[tile.number].apart = true;
   return tile;

@@ -9,31 +9,35 @@
 #ifndef FLA_LIB_TARGET_GPU_SHARED_H
 #define FLA_LIB_TARGET_GPU_SHARED_H
 
+#include "Banks.h"
 #include "Target.h"
 
 namespace fla::gpu {
 
-/// A tile in shared memory, row after row; rows are `rowStride` elements apart.
+/// A tile in shared memory, row after row.
 struct SharedTile {
   int64_t number = -1;
   Value base; ///< i32 byte offset, known when the kernel is done
   Type element;
   SmallVector<int64_t> shape;
-  int64_t rowStride = 0;
+  SmallVector<int64_t> strides; ///< bytes
   int64_t elementBytes() const { return Emitter::bytes(element); }
   /// Elements between neighbours along an axis.
-  int64_t stride(int64_t axis) const;
+  int64_t stride(int64_t axis) const { return strides[axis] / elementBytes(); }
+  int64_t rowStride() const { return shape.size() > 1 ? stride(shape.size() - 2) : shape.empty() ? 1 : shape.back(); }
   int64_t bytes() const;
+  /// Bytes that an access may have: rows begin at multiples of them.
+  int64_t alignment() const;
 };
 
 class Shared {
 public:
   Shared(Emitter &e, const Target &target) : e(e), target(target) {}
 
-  /// Room for a tile; rows get `padding` bytes more so that columns spread over banks.
-  SharedTile allocate(ArrayRef<int64_t> shape, Type element, int64_t padding);
+  /// Room for a tile, padded so that its accesses spread over the banks.
+  SharedTile allocate(ArrayRef<int64_t> shape, Type element, Padding padding);
   /// Room that no other tile shares, at any time.
-  SharedTile allocateApart(ArrayRef<int64_t> shape, Type element, int64_t padding);
+  SharedTile allocateApart(ArrayRef<int64_t> shape, Type element, Padding padding);
   void beforeWrite();
   void beforeRead(const SharedTile &tile);
   /// Before a copy starts that a later `synchronize` waits for.

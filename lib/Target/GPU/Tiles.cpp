@@ -69,7 +69,7 @@ Registers Lowering::reduceAxis(tile::ReduceKind kind, const LinearLayout &from, 
   if (!mask)
     return sums;
   int64_t lanes = target.chip.lanes, count = sums.size();
-  SharedTile partial = shared.allocate({warps, count * lanes}, sums[0].getType(), 0);
+  SharedTile partial = shared.allocate({warps, count * lanes}, sums[0].getType(), {});
   shared.beforeWrite();
   auto at = [&](Value ofWarp, int64_t r) {
     Value index = arith::AddIOp::create(e.b, e.loc, arith::MulIOp::create(e.b, e.loc, ofWarp, i32(count * lanes)), lane);
@@ -98,16 +98,47 @@ void Lowering::reduce(tile::ReduceOp op) { define(op, reduceAxis(op.getKind(), l
 // Through shared memory
 //===----------------------------------------------------------------------===//
 
-static int64_t pieceOf(const LinearLayout &layout, Type element) {
-  return std::min<int64_t>(layout.contiguous(layout.rank() - 1), 16 / Emitter::bytes(element));
+/// Neighbours in memory that a thread accesses at once, where it has the tile or its transpose.
+int64_t Lowering::runOfPieces(const LinearLayout &held, Type element, bool transposed) {
+  return std::min<int64_t>(held.contiguous(transposed ? 0 : held.rank() - 1), 16 / Emitter::bytes(element));
 }
 
-/// Writes a tile to shared memory in `element`, its two axes swapped with `transposed`.
-SharedTile Lowering::stage(ArrayRef<Value> list, const LinearLayout &held, Type element, bool transposed, int64_t padding) {
+bool Lowering::writesMatrices(const LinearLayout &held, Type element) {
+  return target.storesMatrices(element) && (isMadeOfMatrices(held, 0) || isMadeOfMatrices(held, 1));
+}
+
+bool Lowering::readsMatrices(const LinearLayout &held, Type element) {
+  return target.loadsMatrices(element) && (isMadeOfMatrices(held, 0) || isMadeOfMatrices(held, 1));
+}
+
+void Lowering::addWrites(WarpAccesses &accesses, const LinearLayout &held, Type element, bool transposed) {
+  if (writesMatrices(held, element))
+    return accesses.addMatrices();
+  int64_t run = runOfPieces(held, element, transposed);
+  accesses.add(held, run, run * Emitter::bytes(element), /*once=*/true,
+               [&](const Coordinates &at) { return transposed ? Coordinates{at[1], at[0]} : at; });
+}
+
+WarpAccesses Lowering::gathers(const LinearLayout &held, Type element, WarpAccesses::Place place) {
+  WarpAccesses accesses;
+  accesses.add(held, 1, Emitter::bytes(element), /*once=*/false, place);
+  return accesses;
+}
+
+SharedTile Lowering::stage(ArrayRef<Value> list, const LinearLayout &held, Type element, WarpAccesses reads, bool transposed) {
   SmallVector<int64_t> shape(held.shape());
   if (transposed)
     std::swap(shape[0], shape[1]);
-  SharedTile to = shared.allocate(shape, element, padding < 0 ? 16 : padding);
+  addWrites(reads, held, element, transposed);
+  return stagePadded(list, held, element, reads.choosePadding(shape, Emitter::bytes(element)), transposed);
+}
+
+/// Writes a tile to shared memory in `element`, its two axes swapped with `transposed`.
+SharedTile Lowering::stagePadded(ArrayRef<Value> list, const LinearLayout &held, Type element, Padding padding, bool transposed) {
+  SmallVector<int64_t> shape(held.shape());
+  if (transposed)
+    std::swap(shape[0], shape[1]);
+  SharedTile to = shared.allocate(shape, element, padding);
   shared.beforeWrite();
   write(list, held, to, transposed);
   return to;
@@ -125,10 +156,7 @@ Value Lowering::packed(ArrayRef<Value> list, int64_t first, int64_t count, Type 
 }
 
 void Lowering::write(ArrayRef<Value> list, const LinearLayout &held, const SharedTile &to, bool transposed) {
-  once(held, [&] {
-    bool matrices = target.storesMatrices(to.element) && (isMadeOfMatrices(held, 0) || isMadeOfMatrices(held, 1));
-    matrices ? writeMatrices(list, held, to, transposed) : writePieces(list, held, to, transposed);
-  });
+  once(held, [&] { writesMatrices(held, to.element) ? writeMatrices(list, held, to, transposed) : writePieces(list, held, to, transposed); });
 }
 
 /// A layout made of 8x8 matrices.
@@ -157,7 +185,7 @@ void Lowering::writeMatrices(ArrayRef<Value> list, const LinearLayout &held, con
 void Lowering::writePieces(ArrayRef<Value> list, const LinearLayout &held, const SharedTile &to, bool transposed) {
   int64_t size = to.elementBytes(), copies = held.copies().reg;
   auto strideOf = [&](int64_t axis) { return to.stride(transposed ? 1 - axis : axis) * size; };
-  int64_t run = transposed ? std::min<int64_t>(held.contiguous(0), 16 / size) : pieceOf(held, to.element);
+  int64_t run = std::min(runOfPieces(held, to.element, transposed), std::max<int64_t>(1, to.alignment() / size));
   for (int64_t r = 0; r < held.numRegisters(); r += run) {
     if (r & copies)
       continue;
@@ -196,16 +224,19 @@ Registers Lowering::convert(ArrayRef<Value> list, Type element, const LinearLayo
   bool truth = element.isInteger(1);
   Type stored = truth ? Type(e.b.getI8Type()) : element;
   Registers result;
+  WarpAccesses reads;
+  addReads(reads, to, stored);
   auto isSharedOut = [](const LinearLayout &layout) { return layout.copies().warp == 0 && layout.copies().lane == 0; };
-  if (target.synchronisesWarps() && shared.isInLoop() && isSharedOut(from) && isSharedOut(to) && tile::staysInWarp(from, to)) {
+  if (apart && target.synchronisesWarps() && shared.isInLoop() && isSharedOut(from) && isSharedOut(to) && tile::staysInWarp(from, to)) {
     // Each warp has its own part of the room, which nothing else ever takes.
-    SharedTile room = shared.allocateApart(from.shape(), stored, 16);
+    addWrites(reads, from, stored, /*transposed=*/false);
+    SharedTile room = shared.allocateApart(from.shape(), stored, reads.choosePadding(from.shape(), Emitter::bytes(stored)));
     target.warpBarrier(e);
     write(list, from, room, false);
     target.warpBarrier(e);
     result = readRegisters(room, to, stored);
   } else {
-    SharedTile room = stage(list, from, stored);
+    SharedTile room = stage(list, from, stored, reads);
     shared.beforeRead(room);
     result = readRegisters(room, to, stored);
   }
@@ -216,7 +247,8 @@ Registers Lowering::convert(ArrayRef<Value> list, Type element, const LinearLayo
 }
 
 void Lowering::transpose(tile::TransposeOp op) {
-  SharedTile tile = stage(registers(op.getValue()), layout(op.getValue()), elementOf(op));
+  WarpAccesses reads = gathers(layout(op), elementOf(op), [](const Coordinates &at) { return Coordinates{at[1], at[0]}; });
+  SharedTile tile = stage(registers(op.getValue()), layout(op.getValue()), elementOf(op), reads);
   define(op, gather(tile, layout(op), [](ArrayRef<Value> at) { return SmallVector<Value>{at[1], at[0]}; }));
 }
 
@@ -238,7 +270,14 @@ LogicalResult Lowering::extractSlice(tensor::ExtractSliceOp op) {
     starts.push_back(ShapedType::isDynamic(start) ? arith::TruncIOp::create(e.b, e.loc, e.b.getI32Type(), scalar(op.getOffsets()[next++])).getResult()
                                                   : i32(start));
   auto dropped = op.getDroppedDims();
-  SharedTile tile = stage(registers(op.getSource()), layout(op.getSource()), elementOf(op));
+  WarpAccesses reads = gathers(layout(op), elementOf(op), [&](const Coordinates &at) {
+    Coordinates from; // but for where the slice starts
+    unsigned axis = 0;
+    for (size_t i = 0; i < starts.size(); ++i)
+      from.push_back(dropped[i] ? 0 : at[axis++] * op.getStaticStrides()[i]);
+    return from;
+  });
+  SharedTile tile = stage(registers(op.getSource()), layout(op.getSource()), elementOf(op), reads);
   define(op, gather(tile, layout(op), [&](ArrayRef<Value> at) {
            SmallVector<Value> from;
            unsigned axis = 0;
@@ -260,8 +299,16 @@ LogicalResult Lowering::insertSlice(tensor::InsertSliceOp op) {
   auto part = cast<RankedTensorType>(op.getSource().getType());
   if (part.getRank() != op.getType().getRank())
     return op.emitOpError("expected tiles of one rank in a kernel of a GPU target");
-  SharedTile from = stage(registers(op.getSource()), layout(op.getSource()), elementOf(op));
   LinearLayout held = layout(op);
+  WarpAccesses reads = gathers(held, elementOf(op), [&](const Coordinates &at) {
+    Coordinates from; // as if the part began at the first element
+    for (auto [axis, x] : llvm::enumerate(at)) {
+      int64_t stride = op.getStaticStrides()[axis], number = x / stride;
+      from.push_back(x % stride == 0 && number < part.getDimSize(axis) ? number : 0);
+    }
+    return from;
+  });
+  SharedTile from = stage(registers(op.getSource()), layout(op.getSource()), elementOf(op), reads);
   ArrayRef<Value> whole = registers(op.getDest());
   SmallVector<Value> starts;
   unsigned next = 0;
@@ -297,7 +344,11 @@ void Lowering::concat(tensor::ConcatOp op) {
   Registers list;
   for (Value input : op.getInputs()) {
     int64_t size = cast<RankedTensorType>(input.getType()).getDimSize(axis);
-    SharedTile tile = stage(registers(input), layout(input), elementOf(op));
+    WarpAccesses reads = gathers(held, elementOf(op), [&](Coordinates at) {
+      at[axis] = std::clamp<int64_t>(at[axis] - start, 0, size - 1);
+      return at;
+    });
+    SharedTile tile = stage(registers(input), layout(input), elementOf(op), reads);
     SmallVector<Value> inside;
     Registers part = gather(tile, held, [&](ArrayRef<Value> at) {
       SmallVector<Value> index(at);
@@ -313,11 +364,28 @@ void Lowering::concat(tensor::ConcatOp op) {
   define(op, list);
 }
 
+int64_t numberOf(const Coordinates &at, ArrayRef<int64_t> shape) {
+  int64_t number = 0;
+  for (auto [x, size] : llvm::zip_equal(at, shape))
+    number = number * size + x;
+  return number;
+}
+
+Coordinates placeOf(int64_t number, ArrayRef<int64_t> shape) {
+  Coordinates at(shape.size(), 0);
+  for (int64_t axis = shape.size() - 1; axis >= 0; --axis) {
+    at[axis] = number % shape[axis];
+    number /= shape[axis];
+  }
+  return at;
+}
+
 /// The same elements in row-major order under another shape.
 void Lowering::reshape(Value source, Value to) {
-  SharedTile tile = stage(registers(source), layout(source), elementOf(to));
   ArrayRef<int64_t> from = cast<RankedTensorType>(source.getType()).getShape();
   LinearLayout held = layout(to);
+  WarpAccesses reads = gathers(held, elementOf(to), [&](const Coordinates &at) { return placeOf(numberOf(at, held.shape()), from); });
+  SharedTile tile = stage(registers(source), layout(source), elementOf(to), reads);
   define(to, gather(tile, held, [&](ArrayRef<Value> at) {
            Value flat = i32(0);
            for (auto [axis, x] : llvm::enumerate(at))
@@ -332,7 +400,7 @@ void Lowering::reshape(Value source, Value to) {
 }
 
 void Lowering::extract(tensor::ExtractOp op) {
-  SharedTile tile = stage(registers(op.getTensor()), layout(op.getTensor()), elementOf(op));
+  SharedTile tile = stage(registers(op.getTensor()), layout(op.getTensor()), elementOf(op), {}); // all threads read one element
   shared.beforeRead(tile);
   Value offset = i32(0);
   for (auto [axis, x] : llvm::enumerate(op.getIndices())) {

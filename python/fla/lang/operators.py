@@ -21,6 +21,7 @@ import torch
 
 from .. import knobs
 from . import devices
+from .ahead import begin
 from .calls import (DTYPES, Bound, check_indices, check_offsets, free_names, head_counts, keep, state_dtype,
                     state_heads)
 from .definition import Definition
@@ -69,6 +70,7 @@ class Operators:
         self.values = [a for a in present if a.kind == "value"]
         self.free = free_names(definition)
         self._programs: dict[tuple, Program] = {}
+        self._begun: set[tuple] = set()  # keys of programs that another thread makes
         self._prepared: dict[tuple, tuple[Program, Launch, list]] = {}
         digest = hashlib.sha256((definition.digest + repr(sorted(absent))).encode()).hexdigest()[:12]
         self.name = f"fla::{definition.name}_{digest}"
@@ -193,21 +195,33 @@ class Operators:
         offsets = x.cu_seqlens.to(torch.int64).contiguous()
         return Launch(launch.batch, launch.tokens, launch.heads, launch.sequences, offsets, tuple(ends))
 
-    def _program(self, x: Operands, direction: str, states: str) -> Program:
+    def _request(self, x: Operands, direction: str, states: str) -> tuple[tuple, dict]:
+        """(key of a program, what compile_program takes for it)."""
         form = "chunk" if direction == "backward" else x.form
         shapes = tuple((*map(int, t.shape[t.dim() - len(a.dims):]), t.dtype)
                        for a, t in zip(self.inputs, x.tensors.values()))
         place = devices.place_of(x.device)
         blocks = self._blocks(x, direction) if states == "recompute" else 1
         key = (shapes, x.free, form, direction, states, x.chunk, blocks, place and place[1:])
+        if key in self._programs:
+            return key, {}
+        dtypes = {n: DTYPES[t.dtype] for n, t in x.tensors.items()}
+        return key, dict(dims=self._sizes(x), dtypes=dtypes, form=form, direction=direction, states=states, chunk=x.chunk,
+                         blocks=blocks, place=place)
+
+    def _program(self, x: Operands, direction: str, states: str) -> Program:
+        key, wanted = self._request(x, direction, states)
         program = self._programs.get(key)
         if program is None:
-            dtypes = {n: DTYPES[t.dtype] for n, t in x.tensors.items()}
-            program = compile_program(self.definition, self.absent, self._sizes(x), dtypes, form=form,
-                                      direction=direction, states=states, chunk=x.chunk, blocks=blocks,
-                                      place=place)
-            self._programs[key] = program
+            program = self._programs[key] = compile_program(self.definition, self.absent, **wanted)
         return program
+
+    def begin_backward(self, flat: tuple, saving: bool) -> None:
+        """Lets another thread make the backward of a first call on a GPU."""
+        key, wanted = self._request(self.split(flat), "backward", "save" if saving else "recompute")
+        if wanted and key not in self._begun and knobs.get("ahead") == "1":
+            self._begun.add(key)
+            begin(lambda: compile_program(self.definition, self.absent, **wanted).handle.load(wanted["place"].index))
 
     def _blocks(self, x: Operands, direction: str) -> int:
         """Column blocks of the grid: more than one only when threads outnumber heads of sequences.
@@ -278,8 +292,12 @@ class Operators:
         if launch.batch == 0 or launch.tokens == 0 or launch.sequences == 0:
             return [t.zero_() for t in self._fake(x, False)[:len(self.definition.outputs)]]
         states = self._by_state(x.initial)
-        given = {"input": x.tensors, "initial_state": states, **({"final_state": states} if x.update else {})}
+        # A state that one block of columns stores, others may still have to read.
+        apart = {spec.key: states[spec.key].clone() for spec in program.rows("final_state") if x.update and spec.alike}
+        given = {"input": x.tensors, "initial_state": states, **({"final_state": {**states, **apart}} if x.update else {})}
         out = run_program(program, launch, x.values, given, x.device, ("final_state",))
+        for name, final in apart.items():
+            states[name].copy_(final)
         return [out["output"][spec.key] for spec in program.rows("output")]
 
     def _with_indices(self, launch: Launch, x: Operands) -> Launch:
@@ -516,7 +534,10 @@ def call_operator(operators: Operators, bound: Bound, flat: tuple):
     if bound.on_pool:
         out = operators.pool(*flat)
         return ([out] if isinstance(out, torch.Tensor) else list(out)), bound.given_states
-    op = operators.saving if training(operators, bound, flat)[1] else operators.forward
+    trains, saving = training(operators, bound, flat)
+    if trains and bound.on_gpu and not torch.compiler.is_compiling():
+        operators.begin_backward(flat, saving)
+    op = operators.saving if saving else operators.forward
     out = op(*flat)
     count = len(operators.definition.outputs)
     return list(out[:count]), list(out[count:count + len(operators.definition.states)])

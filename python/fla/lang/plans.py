@@ -20,9 +20,7 @@ from .launches import Layout, Prepared
 from .observers import GUARDED, direct, guards_of, is_plain, quiet
 from .programs import inner_contiguous, needs_zeros
 
-__all__ = ["Plan", "Plans", "fingerprint", "is_compiling", "plan_of"]
-
-is_compiling = torch.compiler.is_compiling
+__all__ = ["Plan", "Plans", "fingerprint", "plan_of"]
 
 _TENSORS = frozenset((torch.Tensor, torch.nn.Parameter))
 _ATOMS = (bool, int, str, type(None), float)
@@ -175,6 +173,8 @@ def plan_of(parameters: list, args: tuple, kwargs: dict, operators, operands, tr
                 layout.leave_out()
                 continue
             t, position = found
+            if spec.alike:
+                return None
             if not _is_callers(t, position, tensors, trains) or inner_contiguous(t, len(spec.shape)) is not t:
                 return None
             layout.read(spec, t, position)

@@ -21,6 +21,7 @@ __all__ = ["NOTHING", "Program", "Launch", "ask", "compile_program", "gathered",
 
 _TORCH = {text: dtype for dtype, text in DTYPES.items()}
 _LOCK = threading.Lock()
+_LOCKS: dict[tuple, threading.Lock] = {}  # of the compilation of each program
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class ArgSpec:
     shape: tuple[int, ...]
     dtype: torch.dtype
     partial: bool = False
+    alike: bool = False  # a final state that must not be the initial one
 
     @property
     def key(self) -> str:
@@ -121,7 +123,7 @@ def ask(function: str, definition: Definition, options: dict):
 def _manifest(text: str) -> tuple[int, tuple[ArgSpec, ...]]:
     facts = json.loads(text)
     rows = tuple(ArgSpec(a["name"], a["role"], a["kind"], tuple(a["shape"]), _TORCH.get(a["dtype"], torch.float32),
-                         bool(a.get("partial"))) for a in facts["args"])
+                         bool(a.get("partial")), bool(a.get("alike"))) for a in facts["args"])
     return int(facts.get("chunk") or 0), rows
 
 
@@ -149,8 +151,11 @@ def compile_program(definition: Definition, absent: tuple, dims: dict, dtypes: d
         options["blocks"] = blocks
     if place:
         options["precision"] = place.precision
+    key = definition, json.dumps(options, sort_keys=True)
     with _LOCK:
-        return _compile(definition, json.dumps(options, sort_keys=True))
+        mine = _LOCKS.setdefault(key, threading.Lock())
+    with mine:
+        return _compile(*key)
 
 
 def inner_contiguous(t: torch.Tensor, axes: int) -> torch.Tensor:

@@ -46,14 +46,14 @@ class Recurrence:
         self.name, self.parameters, self.step = name, parameters, step
         self._traced: dict[tuple, tuple[Definition, tuple[str, ...]]] = dict(traced or {})
         # Calls on a GPU that were seen before (Plans), once there was one.
-        self._plans = self._compiling = None
+        self._plans = None
         self._handle = id(self)
         _HANDLES[self._handle] = self
         if step is not None:
             functools.update_wrapper(self, step)
         else:
             self.__name__ = name
-        _allow_in_graph()
+        self._compiling = _allow_in_graph()
 
     # Which definition a call means.
     def _statics(self, given: dict) -> dict:
@@ -86,7 +86,7 @@ class Recurrence:
 
     # Calls.
     def __call__(self, *args, **kwargs):
-        if self._plans is not None and not self._compiling():
+        if not self._compiling() and self._plans is not None:  # what traces a call may not look at plans
             result = self._plans.run(args, kwargs)
             if result is not None:
                 return result
@@ -129,9 +129,9 @@ class Recurrence:
     def _plan(self, args: tuple, kwargs: dict, operators, bound, flat: tuple) -> None:
         """Remembers a call on a GPU, so that its equals start at once."""
         from .operators import training
-        from .plans import Plans, is_compiling, plan_of
+        from .plans import Plans, plan_of
         if self._plans is None:
-            self._compiling, self._plans = is_compiling, Plans()
+            self._plans = Plans()
         self._plans.add(args, kwargs, lambda tensors: plan_of(
             self.parameters, args, kwargs, operators, operators.split(flat), *training(operators, bound, flat), tensors))
 
@@ -293,13 +293,14 @@ def _call(handle: int, *args, **kwargs):
 
 
 @functools.lru_cache(maxsize=None)
-def _allow_in_graph() -> None:
-    """Tells torch.compile to run `_call` as it is on its fake tensors."""
+def _allow_in_graph():
+    """Tells torch.compile to run `_call` as it is on its fake tensors; what says whether it traces."""
     try:
         import torch
     except ImportError:
-        return
+        return bool
     torch.compiler.allow_in_graph(_call)
+    return torch.compiler.is_compiling
 
 
 def recurrence(step=None, *, name: str | None = None):

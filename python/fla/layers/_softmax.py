@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 from ._call import check_mask, merge
 from .utils import get_layer_cache, get_unpad_data, pad_input, require_cache_layer_idx
@@ -20,14 +21,19 @@ def _sdpa(q, k, v, mask=None, causal=False) -> torch.Tensor:
     """[B, T, H, D] attention over [B, S, H' , D] keys and values, H' a divisor of H; mask [B, 1, T, S]."""
     if k.shape[2] != v.shape[2]:      # one key head for all
         k = k.expand(-1, -1, v.shape[2], -1)
-    dtype = q.dtype
-    if dtype == torch.float16 and q.device.type == "cpu":
+    if q.dtype == torch.float16 and q.device.type == "cpu":
         # CPUs emulate float16, and PyTorch rounds the weights to it block by block: where a row
-        # starts would show in its results.
-        q, k, v = q.float(), k.float(), v.float()
+        # starts would show in its results. What is wider is made again on the way back, not kept.
+        wide = lambda q, k, v: _heads_first(q.float(), k.float(), v.float(), mask, causal)
+        return checkpoint(wide, q, k, v, use_reentrant=False, preserve_rng_state=False).to(q.dtype)
+    return _heads_first(q, k, v, mask, causal)
+
+
+def _heads_first(q, k, v, mask, causal) -> torch.Tensor:
+    """PyTorch's attention, which has heads before tokens."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     o = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=q.shape[1] != k.shape[1])
-    return o.transpose(1, 2).to(dtype)
+    return o.transpose(1, 2)
 
 
 def _window_mask(positions_q, positions_k, window: int | None) -> torch.Tensor:
@@ -125,10 +131,11 @@ class SoftmaxAttention(nn.Module):
                                 **self._other_states(kwargs))
         if old is None and mask is None:
             return self._attend(q, k, v)
-        if mask is None and isinstance(before, int) and q.shape[1] == 1:
-            # One token of rows without padding: it sees all that the cache kept.
+        if mask is None and q.shape[1] == 1:
+            # One token of each row: it sees all that the cache kept and that is no padding.
             k, v = (x.unflatten(-1, (-1, self.head_dim)) for x in state["attn_state"])
-            return _sdpa(q, k, v)
+            slots = torch.arange(k.shape[1] - 1, -1, -1, device=q.device)       # tokens back from this one
+            return _sdpa(q, k, v, None if isinstance(before, int) else (slots <= before[:, None])[:, None, None])
         return self._masked(q, k, v, mask, old, before)
 
     def _other_states(self, kwargs) -> dict:

@@ -16,6 +16,7 @@ import warnings
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from transformers.modeling_utils import PreTrainedModel
 
 from fla.modules import FusedCrossEntropyLoss, FusedLinearCrossEntropyLoss
@@ -234,12 +235,13 @@ class CausalLM:
         l2warp = getattr(self.config, "use_l2warp", False)
         if self._fuses_linear():
             return FusedLinearCrossEntropyLoss(use_l2warp=l2warp)
-        return FusedCrossEntropyLoss(inplace_backward=True) if self.config.fuse_cross_entropy else nn.CrossEntropyLoss()
+        return FusedCrossEntropyLoss(inplace_backward=True) if self.config.fuse_cross_entropy else F.cross_entropy
 
     def _loss(self, hidden_states, logits, labels, shift_labels):
         criterion = self._criterion()
         if shift_labels is None:      # each token predicts the next one; the last one predicts nothing
-            shift_labels = torch.cat((labels[..., 1:], torch.full_like(labels[:, :1], criterion.ignore_index)), 1)
+            ignored = getattr(criterion, "ignore_index", -100)
+            shift_labels = torch.cat((labels[..., 1:], torch.full_like(labels[:, :1], ignored)), 1)
         shift_labels = shift_labels.to(hidden_states.device)
         if self._fuses_linear():
             return criterion(hidden_states, shift_labels, self.lm_head.weight, self.lm_head.bias)

@@ -14,6 +14,8 @@ from transformers.cache_utils import Cache as HFCache
 from transformers.cache_utils import CacheLayerMixin
 from transformers.generation import GenerationMixin
 
+from .growing import append
+
 __all__ = ["Cache", "FLACache", "FLALayer", "FLAGenerationMixin", "FLAUnsupportedCacheGenerationMixin"]
 
 KEYS = ("recurrent_state", "attn_state", "conv_state", "ffn_state", "A_state")
@@ -57,6 +59,7 @@ class FLALayer(CacheLayerMixin):
         super().__init__()
         self.state: dict[str, Any] | None = None
         self.seen, self.lengths = 0, 0
+        self._rooms: list = []       # where the tensors of attn_state grow
 
     def lazy_initialization(self, *args, **kwargs) -> None:
         """Nothing to prepare: states come with their shapes."""
@@ -96,9 +99,14 @@ class FLALayer(CacheLayerMixin):
         if mask is not None:
             before = mask.new_zeros(mask.shape[0], 0 if old is None else old[0].shape[1])
             padding = torch.cat((before, ~mask), 1)
+        if old is not None and window_size is None:
+            rooms = self._rooms or [None] * len(old)
+            self._rooms, new = zip(*(append(*each) for each in zip(rooms, old, new)))
+        elif old is not None:
+            new = [torch.cat(each, 1) for each in zip(old, new)]
         kept = []
-        for i, x in enumerate(new):
-            x = right_align(x if old is None else torch.cat((old[i], x), 1), padding)
+        for x in new:
+            x = right_align(x, padding)
             if window_size is not None and x.shape[1] > window_size:
                 x = x[:, -window_size:].contiguous()
             kept.append(x)
@@ -119,6 +127,7 @@ class FLALayer(CacheLayerMixin):
         return self.seen + length, 0
 
     def _change(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self._rooms = []
         if self.state is not None:
             self.state = map_tensors(self.state, change)
 
@@ -134,6 +143,7 @@ class FLALayer(CacheLayerMixin):
 
     def reset(self) -> None:
         self.state, self.seen, self.lengths, self.is_initialized = None, 0, 0, False
+        self._rooms = []
 
     def _rows(self, choose: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._change(choose)

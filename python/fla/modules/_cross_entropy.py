@@ -7,7 +7,7 @@ y, V classes and smoothing e, a row's loss is
 
 Everything here is float32, or float64 for float64 logits. Rows that are ignored have loss
 and gradient 0. A large vocabulary is walked through in blocks of rows, so that the float32
-copies stay small next to the logits.
+copies stay small next to the logits, and in a CPU's cache.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ._precision import wide
 __all__ = ["Options", "blocks", "logit_gradient", "row_terms", "scores"]
 
 _BLOCK_ELEMENTS = 1 << 26  # 256 MB of float32
+_HOST_BLOCK_ELEMENTS = 1 << 19  # 2 MB: a logit's way back takes a sixth of the time that it takes through memory
 
 
 class Options(NamedTuple):
@@ -33,9 +34,11 @@ class Options(NamedTuple):
     lse_square_scale: float = 0.0
 
 
-def blocks(rows: int, width: int) -> list[slice]:
-    """Slices of ``rows`` rows of ``width`` numbers, each of a bounded size; one empty slice for no rows."""
-    step = max(1, _BLOCK_ELEMENTS // max(width, 1))
+def blocks(logits: torch.Tensor) -> list[slice]:
+    """Slices of the rows of ``logits [n, V]``, each of a bounded size; one empty slice for no rows."""
+    rows, width = logits.shape
+    small = logits.device.type == "cpu" and not torch.compiler.is_compiling()
+    step = max(1, (_HOST_BLOCK_ELEMENTS if small else _BLOCK_ELEMENTS) // max(width, 1))
     return [slice(start, min(start + step, rows)) for start in range(0, max(rows, 1), step)]
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from ._blocks import by_blocks
 from ._gates import Gate
-from ._precision import autocast_dtype, wide
+from ._precision import autocast_dtype, cast, wide
 
 __all__ = ["gated", "gated_backward", "gated_linear"]
 
@@ -34,7 +34,7 @@ def gated_backward(dz, x, y, gate: Gate) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _gated(x, y, gate: Gate, dtype: torch.dtype) -> torch.Tensor:
-    return _by_rows(lambda x, y: ((gate.value(wide(x)) * wide(y)).to(dtype),), (x, y), 1)[0]
+    return _by_rows(lambda x, y: (cast(gate.value(wide(x)) * wide(y), dtype),), (x, y), 1)[0]
 
 
 class _Gated(torch.autograd.Function):

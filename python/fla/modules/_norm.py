@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from ._blocks import by_blocks
 from ._gates import gate_named
-from ._precision import autocast_dtype, wide
+from ._precision import autocast_dtype, cast, wide
 
 __all__ = ["Kind", "add_residual", "normalise", "normalise_linear"]
 
@@ -93,7 +93,7 @@ def _like(gradient: torch.Tensor | None, parameter: torch.Tensor | None) -> torc
 
 def _rows(x, weight, bias, gate, dtype: torch.dtype, kind: Kind) -> torch.Tensor:
     """The normalised rows in ``dtype``."""
-    return by_blocks(lambda x, gate: (_forward(x, weight, bias, gate, kind).to(dtype),), (x, gate), 1)[0]
+    return by_blocks(lambda x, gate: (cast(_forward(x, weight, bias, gate, kind), dtype),), (x, gate), 1)[0]
 
 
 def _gradients(dy, x, weight, bias, gate, kind: Kind) -> tuple:

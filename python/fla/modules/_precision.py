@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["autocast_dtype", "wide"]
+__all__ = ["autocast_dtype", "cast", "wide"]
 
 
 def wide(x: torch.Tensor | None) -> torch.Tensor | None:
@@ -12,6 +12,15 @@ def wide(x: torch.Tensor | None) -> torch.Tensor | None:
     if x is None or x.dtype == torch.float64:
         return x
     return x.float()
+
+
+def cast(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """``x`` in ``dtype``, x itself if it is.
+
+    For results of autograd functions: one that ends in a conversion that converts nothing
+    has gradients of zero under torch.compile in PyTorch 2.11.
+    """
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 def autocast_dtype(x: torch.Tensor) -> torch.dtype:

@@ -37,6 +37,24 @@ def _through(x: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
     return x + (rounded - x).detach()
 
 
+class _RoundedLinear(torch.autograd.Function):
+    """A linear map of ``x [..., D]`` with the rounded ``weight [O, D]``; it keeps the weight, and rounds it again."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        ctx.biased = bias is not None
+        return F.linear(x, weight_quant(weight).to(x.dtype), None if bias is None else bias.to(x.dtype))
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, weight = ctx.saved_tensors
+        rows, inputs = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])
+        dx = dy @ _through(weight, weight_quant(weight)).to(dy.dtype) if ctx.needs_input_grad[0] else None
+        dweight = (rows.t() @ inputs).to(weight.dtype) if ctx.needs_input_grad[1] else None
+        return dx, dweight, rows.sum(0) if ctx.biased else None
+
+
 def layer_norm_linear_quant_fn(
     x,
     norm_weight,
@@ -62,9 +80,7 @@ def layer_norm_linear_quant_fn(
     dtype = autocast_dtype(x)
     total, stream = add_residual(x, residual, residual_in_fp32)
     y = normalise(wide(total), norm_weight, norm_bias, Kind(eps, not is_rms_norm))
-    weight = _through(linear_weight, weight_quant(linear_weight)).to(dtype)
-    bias = None if linear_bias is None else linear_bias.to(dtype)
-    out = F.linear(_through(y, activation_quant(y)).to(dtype), weight, bias)
+    out = _RoundedLinear.apply(_through(y, activation_quant(y)).to(dtype), linear_weight, linear_bias)
     return (out, stream) if prenorm else out
 
 

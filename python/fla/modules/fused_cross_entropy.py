@@ -57,7 +57,7 @@ def fused_cross_entropy_forward(
     classes, start = width * world, width * rank
     local, held = _held(target, width, start, ignore_index, world > 1)
     lses, terms = [], []
-    for rows in blocks(*logits.shape):
+    for rows in blocks(logits):
         z = scores(logits[rows], options)
         lses.append(torch.logsumexp(z, -1))
         terms.append(row_terms(z, local[rows], held[rows], label_smoothing, classes))
@@ -93,7 +93,7 @@ class CrossEntropyLossFunction(torch.autograd.Function):
         local, held = _held(target, width, ctx.start, options.ignore_index, ctx.classes != width)
         factor = dlosses.masked_fill(target == options.ignore_index, 0.0)
         dlogits = logits if ctx.inplace else torch.empty_like(logits)
-        for rows in blocks(*logits.shape):
+        for rows in blocks(logits):
             dlogits[rows] = logit_gradient(scores(logits[rows], options), lse[rows], local[rows], held[rows],
                                            factor[rows], options, ctx.classes)
         return dlogits, None, None, None, None, None, None, None, None

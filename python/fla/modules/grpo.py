@@ -16,7 +16,7 @@ __all__ = ["GrpoLoss", "fused_grpo_loss", "grpo_loss_torch", "grpo_loss_with_old
 def _log_probabilities(logits: torch.Tensor, ids: torch.Tensor):
     """(log p of ids [n], lse [n]) of ``logits [n, V]``, block by block, in float32 or float64."""
     lses, picked = [], []
-    for rows in blocks(*logits.shape):
+    for rows in blocks(logits):
         z = wide(logits[rows])
         lses.append(torch.logsumexp(z, -1))
         picked.append(z.gather(-1, ids[rows].unsqueeze(-1)).squeeze(-1))
@@ -51,7 +51,7 @@ class GrpoLoss(torch.autograd.Function):
         dlogp = slope * dloss
         dlogits = logits if ctx.inplace else torch.empty_like(logits)
         for b in range(logits.shape[0]):
-            for rows in blocks(logits.shape[1] - 1, logits.shape[2]):
+            for rows in blocks(logits[b, :-1]):
                 p = torch.exp(wide(logits[b, rows]) - lse[b, rows, None])
                 at, one = ids[b, rows, None], torch.ones_like(p[:, :1])
                 dlogits[b, rows] = (-p).scatter_add(-1, at, one) * dlogp[b, rows, None]

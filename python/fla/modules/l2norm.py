@@ -10,7 +10,7 @@ import torch
 import torch.nn as nn
 
 from ._blocks import by_blocks
-from ._precision import wide
+from ._precision import cast, wide
 
 __all__ = ["L2Norm", "L2NormFunction", "l2_norm", "l2norm", "l2norm_bwd", "l2norm_fwd"]
 
@@ -19,7 +19,7 @@ def _unit(x: torch.Tensor, eps: float, dtype: torch.dtype) -> tuple[torch.Tensor
     """Rows [R, D] of length one in ``dtype``, and one over what their lengths were, [R]."""
     s = wide(x)
     rstd = torch.rsqrt(s.square().sum(-1) + eps)
-    return (s * rstd.unsqueeze(-1)).to(dtype), rstd
+    return cast(s * rstd.unsqueeze(-1), dtype), rstd
 
 
 def _backward(y: torch.Tensor, rstd: torch.Tensor, dy: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

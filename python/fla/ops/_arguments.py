@@ -20,10 +20,13 @@ def refuse_head_first(name: str, head_first: bool) -> None:
         raise DeprecationWarning(f"{name}: head_first=True is no longer available; expected tensors [B, T, H, D]")
 
 
-def check_layout(name: str, head_first: bool, x: torch.Tensor) -> None:
-    """Raises DeprecationWarning for head_first=True; warns of more heads than tokens, which looks like it."""
+def check_layout(name: str, head_first: bool, x: torch.Tensor, cu_seqlens=None) -> None:
+    """Raises DeprecationWarning for head_first=True; warns of more heads than tokens, which looks like it.
+
+    Packed sequences may be few tokens in all: decoding has one of each.
+    """
     refuse_head_first(name, head_first)
-    if x.dim() >= 3 and 1 < x.shape[1] < x.shape[2]:
+    if cu_seqlens is None and x.dim() >= 3 and 1 < x.shape[1] < x.shape[2]:
         warnings.warn(f"{name}: expected tensors [B, T, H, D], got {x.shape[1]} tokens and {x.shape[2]} heads: "
                       "are they [B, H, T, D]?", stacklevel=3)
 

@@ -19,7 +19,8 @@ try:
 except CompilerMissing as missing:
     pytest.skip(f"the compiler is not built: {missing}", allow_module_level=True)
 
-QUICK = ("gated_delta_rule", "gla", "gsa", "hgrn", "rwkv4", "comba", "gated_delta_product", "mamba")
+QUICK = ("gated_delta_rule", "gla", "gsa", "hgrn", "rwkv4", "comba", "gated_delta_product", "mamba",
+         "short_conv")
 OPTIONAL = {  # classes that leaving gates out makes
     "gla": [("gv",), ("gk",), ("gk", "gv")],
     "gsa": [("g",)],
@@ -29,6 +30,7 @@ OPTIONAL = {  # classes that leaving gates out makes
     "mamba": [("D",)],
     "mamba2": [("D",)],
     "mamba3": [("D",)],
+    "short_conv": [("bias",), ("residual",), ("bias", "residual")],
 }
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 NUMPY = {torch.float64: np.float64, torch.float32: np.float32}

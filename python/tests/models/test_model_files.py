@@ -9,7 +9,8 @@ import signature
 # What the library must hold, whatever else it holds.
 REQUIRED = """linear_attn retention lightning_attn simple_gla mamba2 gla hgrn hgrn2 rwkv4 rwkv6 rwkv7
 iplr_delta_rule dplr_delta_rule delta_rule gated_delta_rule delta_product gated_delta_product comba kda gdn2
-precond_gated_delta_rule precond_kda abc gsa based rebased lightnet rodimus gated_oja_rule mamba mamba3""".split()
+precond_gated_delta_rule precond_kda abc gsa based rebased lightnet rodimus gated_oja_rule mamba mamba3
+short_conv""".split()
 
 every_definition = pytest.mark.parametrize("stem", signature.STEMS)
 

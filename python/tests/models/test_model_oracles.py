@@ -91,6 +91,13 @@ def test_mamba_is_a_decayed_sum():
     check("mamba", x, np.einsum("tsdn,sd,sn,tn->td", decay_mask(G), x["delta"] * x["u"], x["B"], x["C"]) + x.get("D", 0.0) * x["u"])
 
 
+def test_short_conv_is_a_convolution_along_time():
+    x = arguments("short_conv")
+    taps = np.stack([x["w3"], x["w2"], x["w1"], x["w0"]])  # that of the current token first
+    total = np.stack([np.convolve(x["x"][:, d], taps[:, d])[:T] for d in range(taps.shape[1])], 1)
+    check("short_conv", x, total * oracles.sigmoid(total))
+
+
 def test_based_scores_are_the_taylor_polynomial():
     x = arguments("based")
     s = x["q"] @ x["k"].T

@@ -1,8 +1,11 @@
 """The cache itself."""
+import copy
+
 import pytest
 import torch
 from hf_small import cache_of, small, tokens
 
+from fla.layers import Attention
 from fla.models.utils import Cache, FLACache
 
 
@@ -29,6 +32,82 @@ def test_keys_and_values_roll_in_their_window():
                      cache_kwargs={"window_size": 4})
         assert cache[0]["attn_state"][0].flatten().tolist() == keys[0, max(0, b - 4):b].flatten().tolist()
     assert cache.get_seq_length(0) == 12
+
+
+def grown(tokens: int, cache, x, a: int = 0):
+    """A cache that is given x [B, T, D] token by token, from token a on; its keys."""
+    for t in range(a, tokens):
+        cache.update(attn_state=(x[:, t:t + 1], x[:, t:t + 1]), layer_idx=0, offset=1)
+    return cache[0]["attn_state"][0]
+
+
+def test_keys_and_values_grow_in_place():
+    x, cache = torch.randn(2, 60, 3), Cache()
+    early = grown(5, cache, x)
+    before = grown(30, cache, x, 5)
+    after = grown(31, cache, x, 30)
+    assert torch.equal(before, x[:, :30]) and torch.equal(after, x[:, :31]) and torch.equal(early, x[:, :5])
+    assert after.untyped_storage().data_ptr() == before.untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_two_ways_on_from_one_cache(copied):
+    """Two continuations of the same tokens do not write into each other's."""
+    x, y, cache = torch.randn(2, 20, 3), torch.randn(2, 20, 3), Cache()
+    grown(10, cache, x)
+    other = copied(cache)
+    other.layers = [copied(layer) for layer in other.layers]
+    for layer in other.layers:
+        layer.state = dict(layer.state)
+    assert torch.equal(grown(20, cache, x, 10), x)
+    assert torch.equal(grown(20, other, y, 10), torch.cat((x[:, :10], y[:, 10:]), 1))
+    assert torch.equal(cache[0]["attn_state"][0], x)
+
+
+def test_rows_chosen_and_tokens_that_do_not_fit():
+    x, cache = torch.randn(3, 20, 2), Cache()
+    grown(10, cache, x)
+    cache.reorder_cache(torch.tensor([2, 0, 0]))
+    x = x[[2, 0, 0]]
+    assert torch.equal(grown(12, cache, x, 10), x[:, :12])
+    with pytest.raises(RuntimeError, match="[Ss]izes of tensors must match"):
+        cache.update(attn_state=(x[:1, :1], x[:1, :1]), layer_idx=0)
+    with torch.inference_mode():
+        assert torch.equal(grown(15, cache, x, 12), x[:, :15])
+    assert torch.equal(grown(16, cache, x, 15), x[:, :16])
+
+
+def test_gradients_of_what_has_grown():
+    x, d = torch.randn(2, 40, 3, requires_grad=True), torch.randn(2, 40, 3)
+    cache, total = Cache(), 0
+    for t in range(40):
+        keys = grown(t + 1, cache, x, t)
+        total = total + (keys.square() * d[:, :t + 1]).sum()      # square keeps the keys
+    weights = d * torch.arange(40, 0, -1.0)[:, None]
+    torch.testing.assert_close(torch.autograd.grad(total, x)[0], 2 * x.detach() * weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["float32", "float16"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_decoding_with_gradients_keeps_one_room(padded, dtype):
+    """What autograd keeps of a step does not grow with the tokens before it."""
+    layer, cache, x = Attention(32, 2, layer_idx=0).to(dtype), Cache(), torch.randn(2, 120, 32, dtype=dtype)
+    mask = torch.ones(2, 100, dtype=torch.bool)
+    mask[0, :30 * padded] = False
+    layer(x[:, :100], mask, cache, use_cache=True)
+    kept, weights = {}, {p.data_ptr() for p in layer.parameters()}
+
+    def pack(t):
+        kept[t.untyped_storage().data_ptr()] = t
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        for t in range(100, 120):
+            layer(x[:, t:t + 1], None, cache, use_cache=True)
+    large = {at for at, t in kept.items() if t.untyped_storage().nbytes() >= x.nbytes // 2} - weights
+    # Keys and values, of all steps, and the tables of cosines and sines. In float16 a CPU's
+    # attention is computed again on the way back, from the same keys and values.
+    assert len(large) <= 4
 
 
 def test_real_tokens_stand_on_the_right():

@@ -65,3 +65,18 @@ def test_the_function_and_the_printed_form():
     torch.testing.assert_close(bit_linear(x, w, None, nw), F.linear(activation_quant(rms(x, 1e-8) * nw), weight_quant(w)))
     assert repr(BitLinear(8, 5)) == "BitLinear(in_features=8, out_features=5, bias=False, norm_eps=1e-08)"
     assert BitLinear(8, 5).to(torch.bfloat16)(x.bfloat16()).dtype == torch.bfloat16
+
+
+def test_the_rounded_weight_is_not_kept():
+    m, x, kept = FusedBitLinear(64, 48), torch.randn(3, 64), []
+
+    def pack(t):
+        kept.append(t)
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        out = m(x)
+    own = {p.data_ptr() for p in m.parameters()}
+    assert all(t.numel() < m.weight.numel() for t in kept if t.data_ptr() not in own)
+    out.sum().backward()
+    torch.testing.assert_close(m(x[0]), out[0])      # a row alone, without a batch

@@ -1,5 +1,7 @@
 """Convolutions against a loop over tokens, for batches, packed sequences, states in and out, one token at a time."""
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +15,15 @@ from fla.modules.convolution import (
     causal_conv1d_update_states,
 )
 
+causal, compiled = (sys.modules[f"fla.modules.conv.{name}"] for name in ("causal_conv1d", "_compiled"))
 BOUNDS = [0, 0, 3, 4, 4, 11]  # sequences of 0, 3, 1, 0 and 7 tokens
+
+
+def count_calls(monkeypatch):
+    """A list that grows by one with each convolution that the definition computes."""
+    calls, real = [], compiled.convolve_compiled
+    monkeypatch.setattr(causal, "convolve_compiled", lambda *given: calls.append(given) or real(*given))
+    return calls
 
 
 def loop(x, weight, bias, state, activation):
@@ -93,6 +103,46 @@ def test_gradients_by_finite_differences(activation, packed):
     assert torch.autograd.gradcheck(convolve, (x, weight, bias, residual, state))
     assert torch.autograd.gradgradcheck(lambda x, w, b: causal_conv1d(x, w, b, activation=activation)[0],
                                         (x[:, :3], weight, bias))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("has_rest", [False, True])  # a state, a bias and a residual
+def test_the_definition_takes_large_inputs_as_pytorch_does(dtype, packed, has_rest, monkeypatch):
+    torch.manual_seed(0)
+    n, t = (1, 2200) if packed else (2, 1100)
+    x = torch.randn(n, t, 2, 64, dtype=dtype)
+    rest = (torch.randn(128), torch.randn_like(x), torch.randn(2, 128, 4)) if has_rest else (None, None, None)
+    given = x, torch.randn(128, 4), *rest
+    cu_seqlens = torch.tensor([0, 1001, 2200]) if packed else None
+
+    def run():
+        x, weight, bias, residual, state = leaves = [v if v is None else v.clone().requires_grad_() for v in given]
+        y, final = causal_conv1d(x, weight, bias, residual, state, True, "silu", cu_seqlens=cu_seqlens)
+        (y.float().square().mean() + final.float().sum()).backward()
+        return [y, final, *(v.grad for v in leaves if v is not None)]
+
+    calls = count_calls(monkeypatch)
+    got = run()
+    assert len(calls) == 1
+    monkeypatch.setattr(compiled, "is_faster", lambda *_: False)
+    monkeypatch.setattr(causal, "is_faster", compiled.is_faster)
+    for a, b in zip(got, run()):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        error = (a.double() - b.double()).norm() / b.double().norm()
+        assert error < (1e-5 if dtype == torch.float32 else 5e-3)
+
+
+def test_what_the_definition_leaves_to_pytorch():
+    x, weight = torch.zeros(1, 4096, 64), torch.zeros(64, 4)
+    assert compiled.is_faster(x, weight, "silu", 1)
+    assert not compiled.is_faster(x, weight, None, 1)
+    assert not compiled.is_faster(x, weight[:, :3], "silu", 1)
+    assert not compiled.is_faster(x, weight, "silu", 4096)  # sequences of one token
+    assert not compiled.is_faster(x[:, :1024], weight, "silu", 1)
+    assert not compiled.is_faster(x[..., :40], weight[:40], "silu", 1)
+    assert not compiled.is_faster(x.double(), weight, "silu", 1)
+    assert not compiled.is_faster(x.to("meta"), weight, "silu", 1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -37,7 +37,7 @@ OPTIONS = [{}, {"smoothing": 0.1}, {"scale": 0.5}, {"square": 1e-2}, {"cap": 4.0
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("rows_at_a_time", [1, 5, 100])
 def test_cross_entropy(options, rows_at_a_time, monkeypatch):
-    monkeypatch.setattr(_cross_entropy, "_BLOCK_ELEMENTS", 21 * rows_at_a_time)
+    monkeypatch.setattr(_cross_entropy, "_HOST_BLOCK_ELEMENTS", 21 * rows_at_a_time)
     logits, target = make()
     losses, z = cross_entropy_loss(logits, target, options.get("smoothing", 0.0), options.get("scale", 1.0),
                                    options.get("square", 0.0), logit_softcapping=options.get("cap"))
@@ -250,7 +250,7 @@ def test_logsumexp():
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("rows_at_a_time", [2, 100])
 def test_grpo(mask, inplace, rows_at_a_time, monkeypatch):
-    monkeypatch.setattr(_cross_entropy, "_BLOCK_ELEMENTS", 11 * rows_at_a_time)
+    monkeypatch.setattr(_cross_entropy, "_HOST_BLOCK_ELEMENTS", 11 * rows_at_a_time)
     torch.manual_seed(5)
     logits = torch.randn(3, 7, 11, dtype=torch.float64, requires_grad=True)
     ref_logp, ids, advantages = -torch.rand(3, 6).double() * 3, torch.randint(0, 11, (3, 10)), torch.randn(3).double()

@@ -51,9 +51,9 @@ def unit(r, *shape):
     return F.normalize(randn(r, *shape), dim=-1)
 
 
-def qkv(r, B, T, unit_keys=False, heads=H):
+def qkv(r, B, T, unit_keys=False, heads=None):
     return {"q": randn(r, B, T, H, K), "k": (unit if unit_keys else randn)(r, B, T, H, K),
-            "v": randn(r, B, T, heads, V)}
+            "v": randn(r, B, T, heads or H, V)}
 
 
 def with_states(call, **names):

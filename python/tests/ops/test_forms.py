@@ -1,14 +1,15 @@
 """Every form of every operator against its naive form: outputs, states and all gradients."""
 
+import operator_cases
 import pytest
 import torch
 from operator_cases import CASES
 from helpers import error, leaf
 
-TOLERANCE = {torch.float64: (1e-9, 1e-8), torch.float32: (2e-5, 1e-4)}
+TOLERANCE = {torch.float64: (1e-9, 1e-8), torch.float32: (2e-5, 1e-4), torch.bfloat16: (2e-2, 4e-2)}
 FORMS = [(name, form) for name, case in CASES.items() for form in case.forms]
 every_form = pytest.mark.parametrize("name, form", FORMS, ids=[f"{name}-{form}" for name, form in FORMS])
-every_dtype = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float64", "float32"])
+every_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 PARAMS = ("u", "w", "log_atk_scale", "sink_bias")  # without batch and time in some family
 
 
@@ -47,7 +48,8 @@ def compare(case, call, naive, x, states, cu_seqlens, dtype):
     forward, backward = TOLERANCE[dtype]
     given, start = convert(x, states, dtype)
     o, finals = call(given, start, cu_seqlens)
-    assert o.dtype == dtype and all(s.dtype == dtype for s in finals)
+    of_states = torch.float32 if dtype == torch.bfloat16 else dtype
+    assert o.dtype == dtype and all(s.dtype == of_states for s in finals)
     exact, exact_start = convert(given, start, torch.float64)
     want, want_finals = naive(exact, exact_start)
     names = [*given, *(f"state {i}" for i in range(len(case.states)))]
@@ -56,7 +58,7 @@ def compare(case, call, naive, x, states, cu_seqlens, dtype):
         assert a.shape == b.shape and error(a, b) <= forward, f"{what}: {error(a, b):.1e}"
     pairs = zip(names, gradients(o, finals, given, start), gradients(want, want_finals, exact, exact_start))
     for what, a, b in pairs:
-        assert error(a, b) <= backward, f"gradient of {what}: {error(a, b):.1e}"
+        assert a.dtype == dtype and error(a, b) <= backward, f"gradient of {what}: {error(a, b):.1e}"
 
 
 @every_dtype
@@ -102,3 +104,16 @@ def test_packed_sequences(name, form):
         return torch.cat([*outputs, rest], 1), [torch.cat(f) for f in zip(*finals)] if s is not None else ()
 
     compare(case, case.forms[form], naive, x, spread, offsets, torch.float64)
+
+
+@pytest.mark.long
+@every_form
+def test_sizes_of_models(name, form, monkeypatch):
+    """Several chunks and heads of the sizes that models have, in the dtype that they have."""
+    case = CASES[name]
+    if name == "rwkv4":  # its state is an argument
+        return
+    for size, number in {"K": 64, "V": 96, "M": 32, "H": 3}.items():
+        monkeypatch.setattr(operator_cases, size, number)
+    x = case.inputs(torch.Generator().manual_seed(2), 2, 200)
+    compare(case, case.forms[form], lambda a, s: case.naive(a, s, None), x, None, None, torch.bfloat16)

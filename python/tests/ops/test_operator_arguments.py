@@ -113,6 +113,12 @@ def test_more_heads_than_tokens_look_like_it():
 PACKED = [op for op, order in ORDERS.items() if "cu_seqlens" in order.split() and "x" not in order.split()]
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("op", PACKED, ids=lambda op: op.__name__)
+def test_packed_decoding_has_fewer_tokens_than_heads(op):
+    call(op, tokens=3, heads=8, cu_seqlens=torch.arange(4))
+
+
 @pytest.mark.parametrize("op", PACKED, ids=lambda op: op.__name__)
 def test_packed_sequences_are_one_row_with_a_state_each(op):
     with pytest.raises(ValueError, match="cu_seqlens: expected batch size 1 with packed sequences, got 2"):

@@ -22,6 +22,9 @@ namespace {
 
 constexpr int64_t kWordBytes = 4;
 
+/// How many lanes, a run of them, move at most one word a bank.
+int64_t lanesAtOnce(int64_t bytes, int64_t banks) { return std::max<int64_t>(banks * kWordBytes / std::max(bytes, kWordBytes), 1); }
+
 /// The elements of one access: neighbours along the columns that a thread holds in a row of
 /// registers, at most `width`.
 int64_t pieceOf(const LinearLayout &layout, int64_t width) { return std::min(layout.contiguous(1), width); }
@@ -38,8 +41,7 @@ int64_t accessTime(const LinearLayout &layout, const Swizzle &swizzle, int64_t c
 
 int64_t bankConflicts(ArrayRef<int64_t> addressOfLaneBit, int64_t bytes, int64_t banks) {
   assert(isPowerOf2_64(bytes) && isPowerOf2_64(banks) && "expected powers of two");
-  // One group of lanes moves at most one word a bank; groups are runs of lanes.
-  size_t groupBits = Log2_64(std::max<int64_t>(banks * kWordBytes / std::max(bytes, kWordBytes), 1));
+  size_t groupBits = Log2_64(lanesAtOnce(bytes, banks));
   f2::Span words, hit;
   // The words inside one access are in banks of their own, whatever the lane.
   for (uint64_t address : addressOfLaneBit.take_front(groupBits)) {
@@ -48,6 +50,22 @@ int64_t bankConflicts(ArrayRef<int64_t> addressOfLaneBit, int64_t bytes, int64_t
     hit.insert(address / kWordBytes % banks);
   }
   return int64_t(1) << (words.rank() - hit.rank());
+}
+
+int64_t countBankConflicts(ArrayRef<int64_t> addressOfLane, int64_t bytes, int64_t banks) {
+  int64_t atOnce = lanesAtOnce(bytes, banks), worst = 1;
+  SmallVector<SmallVector<int64_t, 2>, 32> wordsOfBank(banks);
+  for (; !addressOfLane.empty(); addressOfLane = addressOfLane.drop_front(std::min<size_t>(atOnce, addressOfLane.size()))) {
+    for (SmallVector<int64_t, 2> &words : wordsOfBank)
+      words.clear();
+    for (int64_t address : addressOfLane.take_front(atOnce))
+      for (int64_t word = address / kWordBytes; word * kWordBytes < address + bytes; ++word)
+        if (SmallVector<int64_t, 2> &words = wordsOfBank[word % banks]; !is_contained(words, word)) {
+          words.push_back(word);
+          worst = std::max<int64_t>(worst, words.size());
+        }
+  }
+  return worst;
 }
 
 Swizzle chooseSwizzle(int64_t rows, int64_t columns, int64_t elementBytes, int64_t width, const LinearLayout &write, const LinearLayout &read) {

@@ -12,7 +12,7 @@
 //
 // For examples see test/Dialect/Tile/Transforms/fission-leaves.mlir.
 //===----------------------------------------------------------------------===//
-#include "Fission.h"
+#include "FissionCarries.h"
 #include "fla/Dialect/Tile/Transforms/Passes.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Pass/PassManager.h"
@@ -33,6 +33,11 @@ bool isLight(Operation *op) {
   return isElementwise(op) || op->getDialect()->getNamespace() == math::MathDialect::getDialectNamespace();
 }
 
+bool isReverse(scf::ForOp loop) {
+  Value index = chunkIndexOf(loop);
+  return index && index != loop.getInductionVar();
+}
+
 /// A product of what both kernels have.
 bool isRepeatable(DotOp dot, llvm::function_ref<bool(Value)> isThere) { return !dot.getInit() && isThere(dot.getA()) && isThere(dot.getB()); }
 
@@ -42,6 +47,7 @@ public:
   Leaves(KernelOp kernel, scf::ForOp loop) : kernel(kernel), loop(loop) {}
   /// False if there is too little to gain, or too much to store.
   bool find();
+  Type storedType(Value value);
 
   llvm::SetVector<Value> stored;  ///< what leaves read of each chunk's turn of the loop
   llvm::SetVector<Operation *> leaves;
@@ -117,22 +123,30 @@ bool Leaves::canMove() {
   return llvm::none_of(leaves, countsTurns) && llvm::none_of(again, countsTurns);
 }
 
-/// What is stored takes at most three quarters of what the kernel reads and writes anyway.
+/// Operands of products alone keep what products take of them.
+Type Leaves::storedType(Value value) {
+  Type element = getElementTypeOrSelf(value.getType());
+  auto reads = [&](OpOperand &use) { return leaves.contains(use.getOwner()) || again.contains(use.getOwner()); };
+  bool onlyOperands = element.isF32() && isMatrix(value) && llvm::all_of(value.getUses(), [&](OpOperand &use) { return !reads(use) || isOperand(use); });
+  return onlyOperands ? operandType(kernel) : element;
+}
+
+/// What is stored takes no more than what the kernel reads and writes anyway.
 bool Leaves::canStore() {
   int64_t sum = 0;
   for (Value value : stored) {
     Type element = getElementTypeOrSelf(value.getType());
     if (!isa<FloatType>(element) || (shapeOf(value.getType()).empty() && kernel.getBlocks() > 1))
       return false;
-    sum += elements(value) * bytes(element) * kernel.getBlocks();
+    sum += elements(value) * bytes(storedType(value)) * kernel.getBlocks();
   }
-  return 4 * sum <= 3 * bytesOfBuffers(kernel);
+  return sum <= bytesOfBuffers(kernel);
 }
 
 bool Leaves::find() {
-  index = chunkIndexOf(loop);
-  if (!index || index == loop.getInductionVar()) // forwards: few products, and states to store for them
+  if (!isReverse(loop)) // forwards: few products, and states to store for them
     return false;
+  index = chunkIndexOf(loop);
   findCore();
   findSerial();
   findLeaves();
@@ -155,7 +169,6 @@ public:
 private:
   SmallVector<Operation *> work();
   void markTwins();
-  Type storedType(Value value);
   void buildAfter();
   void storeForLeaves();
 
@@ -192,14 +205,6 @@ void Division::markTwins() {
       op->setAttr(kTwinAttr, builder.getI64IntegerAttr(number++));
 }
 
-/// Operands of products alone keep what products take of them.
-Type Division::storedType(Value value) {
-  Type element = getElementTypeOrSelf(value.getType());
-  auto reads = [&](OpOperand &use) { return leaves.leaves.contains(use.getOwner()) || leaves.again.contains(use.getOwner()); };
-  bool onlyOperands = element.isF32() && isMatrix(value) && llvm::all_of(value.getUses(), [&](OpOperand &use) { return !reads(use) || isOperand(use); });
-  return onlyOperands ? operandType(kernel) : element;
-}
-
 void Division::buildAfter() {
   builder.setInsertionPointAfter(kernel);
   auto after = KernelOp::create(builder, kernel.getLoc(), name, builder.getArrayAttr({}), ArrayRef<bool>{}, kernel.getChunk(), kernel.getBlocks(),
@@ -216,7 +221,7 @@ void Division::buildAfter() {
   Value chunk = ChunkIdOp::create(builder, kernel.getLoc());
   mapping.map(leaves.index, chunk);
   for (auto [i, value] : llvm::enumerate(leaves.stored)) {
-    Value buffer = body->addArgument(bufferFor(value, storedType(value), kernel.getBlocks()), value.getLoc());
+    Value buffer = body->addArgument(bufferFor(value, leaves.storedType(value), kernel.getBlocks()), value.getLoc());
     arguments.addTemp(builder, name + "." + std::to_string(i), /*output=*/false);
     mapping.map(value, LoadOp::create(builder, value.getLoc(), value.getType(), buffer, chunk, APFloat(0.0)).getResult());
   }
@@ -231,7 +236,7 @@ void Division::storeForLeaves() {
   Arguments arguments;
   arguments.addAll(kernel);
   for (auto [i, value] : llvm::enumerate(leaves.stored)) {
-    Type element = storedType(value);
+    Type element = leaves.storedType(value);
     Value buffer = kernel.getBody().addArgument(bufferFor(value, element, kernel.getBlocks()), value.getLoc());
     arguments.addTemp(builder, name + "." + std::to_string(i), /*output=*/true);
     Operation *number = leaves.index.getDefiningOp(), *made = value.getDefiningOp();
@@ -259,13 +264,46 @@ void Division::run() {
   dropUnused(kernel, loop.getBody());
 }
 
+//===----------------------------------------------------------------------===//
+// The pass
+//===----------------------------------------------------------------------===//
+
+static bool divideLeaves(KernelOp kernel) {
+  scf::ForOp loop = chunkLoop(kernel);
+  if (!loop)
+    return false;
+  Leaves leaves(kernel, loop);
+  if (!leaves.find())
+    return false;
+  Division(kernel, loop, leaves).run();
+  return true;
+}
+
+/// Without what is late more of a loop are leaves; if still not enough, the kernel stays as it is.
+static bool divideCarries(KernelOp &kernel) {
+  scf::ForOp loop = chunkLoop(kernel);
+  if (!loop)
+    return false;
+  Carries carries(kernel, loop);
+  if (!isReverse(loop) || !carries.find())
+    return false;
+  OwningOpRef<Operation *> whole = kernel->clone();
+  KernelOp late = carries.divide();
+  if (divideLeaves(kernel))
+    return true;
+  OpBuilder(kernel).insert(*whole);
+  kernel->erase();
+  kernel = cast<KernelOp>(whole.release());
+  late->erase();
+  return false;
+}
+
 namespace {
 struct FissionLeaves : fla::impl::FissionLeavesBase<FissionLeaves> {
   void runOnOperation() override {
     for (auto kernel : llvm::to_vector(getOperation().getOps<KernelOp>()))
-      if (scf::ForOp loop = chunkLoop(kernel))
-        if (Leaves leaves(kernel, loop); leaves.find())
-          Division(kernel, loop, leaves).run();
+      if (!divideCarries(kernel))
+        divideLeaves(kernel);
   }
 };
 } // namespace

@@ -7,6 +7,7 @@ import torch
 from .._precision import wide
 from .._sequences import Packed, check_packed
 from ._arguments import check_activation, check_weight, flat, state_of_width
+from ._compiled import convolve_compiled, is_faster
 from ._taps import convolve
 
 __all__ = ["causal_conv1d", "causal_conv1d_update_states"]
@@ -99,6 +100,11 @@ def causal_conv1d(
     cu_seqlens = _boundaries(x, cu_seqlens, seq_idx)
     sequences = x.shape[0] if cu_seqlens is None else cu_seqlens.shape[0] - 1
     state = None if initial_state is None else state_of_width(initial_state, sequences, *weight.shape)
+    if is_faster(x, weight, activation, sequences):
+        residual = None if residual is None else residual.reshape(x.shape)
+        y = convolve_compiled(x, weight, bias, residual, state, cu_seqlens)
+        final = causal_conv1d_update_states(x, weight.shape[1], state, cu_seqlens) if output_final_state else None
+        return y.reshape(shape), final
     if cu_seqlens is None:
         y, final = _over_batch(x, weight, bias, state, activation, output_final_state)
     else:

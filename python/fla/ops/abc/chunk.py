@@ -45,7 +45,7 @@ def chunk_abc(
     pair, DeprecationWarning for head_first=True.
     """
     name = "chunk_abc"
-    check_layout(name, head_first, q)
+    check_layout(name, head_first, q, cu_seqlens)
     check_chunk(name, chunk_size)
     pair = initial_state is not None and len(initial_state) == 2
     if pair and return_normalizer:

@@ -68,7 +68,7 @@ def parallel_attn(
     head_first=True.
     """
     name = "parallel_attn"
-    check_layout(name, head_first, q)
+    check_layout(name, head_first, q, cu_seqlens)
     check_packed(name, q, cu_seqlens)
     if q.shape[2] % k.shape[2]:
         raise ValueError(f"{name}: expected a number of q's heads that {k.shape[2]}, the number of k's, divides, "

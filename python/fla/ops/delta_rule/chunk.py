@@ -39,7 +39,7 @@ def chunk_delta_rule(
     DeprecationWarning for head_first=True.
     """
     name = "chunk_delta_rule"
-    check_layout(name, head_first, q)
+    check_layout(name, head_first, q, cu_seqlens)
     check_packed(name, q, cu_seqlens, initial_state)
     check_chunk(name, chunk_size, (16, 32, 64))
     return run(gated_delta_rule, "chunk", q=q, k=k, v=v, beta=beta, scale=default_scale(scale, k),

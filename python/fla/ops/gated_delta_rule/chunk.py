@@ -61,7 +61,7 @@ def chunk_gated_delta_rule(
     DeprecationWarning for head_first=True, NotImplementedError for a cp_context.
     """
     name = "chunk_gated_delta_rule"
-    check_layout(name, head_first, q)
+    check_layout(name, head_first, q, cu_seqlens)
     check_heads(name, q, k, v)
     check_packed(name, q, cu_seqlens, initial_state)
     check_chunk(name, chunk_size, (16, 32, 64))

@@ -56,7 +56,7 @@ def chunk_gsa(
     checkpoint_level that is not 0, 1 or 2, DeprecationWarning for head_first=True.
     """
     name = "chunk_gsa"
-    check_layout(name, head_first, q)
+    check_layout(name, head_first, q, cu_seqlens)
     check_chunk(name, chunk_size)
     if checkpoint_level not in (0, 1, 2):
         raise ValueError(f"{name}: checkpoint_level: expected 0, 1 or 2, got {checkpoint_level!r}")

@@ -45,6 +45,6 @@ def chunk_lightning_attn(
     ValueError for a wrong batch or number of states with cu_seqlens,
     DeprecationWarning for head_first=True.
     """
-    check_layout("chunk_lightning_attn", head_first, q)
+    check_layout("chunk_lightning_attn", head_first, q, cu_seqlens)
     return chunk_simple_gla(q, k, v, None, lightning_decay(q, layer_idx, num_layers), scale, initial_state,
                             output_final_state, cu_seqlens, chunk_size=chunk_size)

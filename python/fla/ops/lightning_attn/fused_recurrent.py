@@ -28,6 +28,6 @@ def fused_recurrent_lightning_attn(
 
     As chunk_lightning_attn. With reverse the recurrence runs from the last token to the first.
     """
-    check_layout("fused_recurrent_lightning_attn", head_first, q)
+    check_layout("fused_recurrent_lightning_attn", head_first, q, cu_seqlens)
     return fused_recurrent_simple_gla(q, k, v, None, lightning_decay(q, layer_idx, num_layers), scale, initial_state,
                                       output_final_state, reverse, cu_seqlens)

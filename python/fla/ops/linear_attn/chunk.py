@@ -58,7 +58,7 @@ def chunk_linear_attn(
     Raises ValueError for a wrong batch or number of states with cu_seqlens,
     DeprecationWarning for head_first=True.
     """
-    check_layout("chunk_linear_attn", head_first, q)
+    check_layout("chunk_linear_attn", head_first, q, cu_seqlens)
     check_chunk("chunk_linear_attn", chunk_size)
     return linear_attention("chunk", q, k, v, scale, initial_state, output_final_state, normalize, cu_seqlens,
                             chunk_size=chunk_size)

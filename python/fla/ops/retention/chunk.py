@@ -36,7 +36,7 @@ def chunk_retention(
     ValueError for a wrong batch or number of states with cu_seqlens,
     DeprecationWarning for head_first=True.
     """
-    check_layout("chunk_retention", head_first, q)
+    check_layout("chunk_retention", head_first, q, cu_seqlens)
     return chunk_simple_gla(q, k, v, None, retention_decay(q), scale, initial_state, output_final_state, cu_seqlens,
                             state_v_first=state_v_first, transpose_state_layout=transpose_state_layout,
                             chunk_size=chunk_size)

@@ -28,7 +28,7 @@ def parallel_retention(
     output_attentions with cu_seqlens, DeprecationWarning for head_first=True.
     """
     name = "parallel_retention"
-    check_layout(name, head_first, q)
+    check_layout(name, head_first, q, cu_seqlens)
     check_scores(name, output_attentions, cu_seqlens)
     o, _ = chunk_retention(q, k, v, scale, cu_seqlens=cu_seqlens)
     gates = retention_decay(q).expand(q.shape[:3])

@@ -42,7 +42,7 @@ def chunk_rwkv6(
     DeprecationWarning for head_first=True.
     """
     name = "chunk_rwkv6"
-    check_layout(name, head_first, r)
+    check_layout(name, head_first, r, cu_seqlens)
     check_packed(name, r, cu_seqlens, initial_state)
     check_chunk(name, chunk_size)
     return run(RWKV6, "chunk", r=r, k=k, v=v, w=w, u=u, scale=default_scale(scale, k), initial_state=initial_state,

@@ -28,7 +28,7 @@ def fused_recurrent_rwkv6(
 
     As chunk_rwkv6. With reverse the recurrence runs from the last token to the first.
     """
-    check_layout("fused_recurrent_rwkv6", head_first, r)
+    check_layout("fused_recurrent_rwkv6", head_first, r, cu_seqlens)
     check_packed("fused_recurrent_rwkv6", r, cu_seqlens, initial_state)
     return run(RWKV6, "recurrent", r=r, k=k, v=v, w=w, u=u, scale=default_scale(scale, k),
                initial_state=initial_state, output_final_state=output_final_state, cu_seqlens=cu_seqlens,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from fla.modules._precision import cast
+
 __all__ = ["channel_mixing_rwkv7", "channel_mixing_rwkv7_torch", "rwkv_mix_torch", "rwkv_relu_and_square_torch"]
 
 
@@ -30,7 +32,7 @@ class _Mix(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, x_prev, x_k):
         ctx.save_for_backward(x, x_prev, x_k)
-        return rwkv_mix_torch(*_wide(x, x_prev, x_k)).to(x.dtype)
+        return cast(rwkv_mix_torch(*_wide(x, x_prev, x_k)), x.dtype)
 
     @staticmethod
     def backward(ctx, grad):

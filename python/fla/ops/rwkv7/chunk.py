@@ -36,7 +36,7 @@ def chunk_rwkv7(
     passes a = -kk and b = kk times its in-context rate. Other arguments, results and
     errors as there.
     """
-    check_layout("chunk_rwkv7", head_first, r)
+    check_layout("chunk_rwkv7", head_first, r, cu_seqlens)
     return chunk_dplr_delta_rule(r, k, v, a, b, w, scale, initial_state, output_final_state, cu_seqlens,
                                  safe_gate=safe_gate, chunk_size=chunk_size, disable_recompute=disable_recompute,
                                  cp_context=cp_context, lower_bound=lower_bound)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from fla.modules._precision import cast
+
 __all__ = ["fused_k_rwkv7", "k_update_ref"]
 
 
@@ -18,7 +20,7 @@ class _KeyUpdate(torch.autograd.Function):
     @staticmethod
     def forward(ctx, k, a, ka):
         ctx.save_for_backward(k, a, ka)
-        return (k.float() * (1 + (a.float() - 1) * ka.float())).to(k.dtype)
+        return cast(k.float() * (1 + (a.float() - 1) * ka.float()), k.dtype)
 
     @staticmethod
     def backward(ctx, grad):

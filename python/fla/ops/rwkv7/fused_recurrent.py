@@ -32,7 +32,7 @@ def fused_recurrent_rwkv7(
 
     As chunk_rwkv7, but scale is K^-0.5 by default.
     """
-    check_layout("fused_recurrent_rwkv7", head_first, r)
+    check_layout("fused_recurrent_rwkv7", head_first, r, cu_seqlens)
     return fused_recurrent_dplr_delta_rule(r, k, v, a, b, w, scale, initial_state, output_final_state,
                                            cu_seqlens=cu_seqlens)
 
@@ -61,7 +61,7 @@ def fused_mul_recurrent_rwkv7(
     ValueError for a wrong batch or number of states with cu_seqlens,
     DeprecationWarning for head_first=True.
     """
-    check_layout("fused_mul_recurrent_rwkv7", head_first, r)
+    check_layout("fused_mul_recurrent_rwkv7", head_first, r, cu_seqlens)
     check_packed("fused_mul_recurrent_rwkv7", r, cu_seqlens, initial_state)
     return run(RWKV7_KK, "recurrent", r=r, w=w, k=k, v=v, kk=kk, a=a, scale=default_scale(scale, r),
                initial_state=initial_state, output_final_state=output_final_state, cu_seqlens=cu_seqlens,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from fla.modules._precision import cast
+
 __all__ = ["gate_output_correction", "gate_output_correction_ref", "gate_output_correction_backward_ref"]
 
 
@@ -37,7 +39,7 @@ class _GateOutputCorrection(torch.autograd.Function):
     @staticmethod
     def forward(ctx, *inputs):
         ctx.save_for_backward(*inputs)
-        return gate_output_correction_ref(*(x.float() for x in inputs)).to(inputs[0].dtype)
+        return cast(gate_output_correction_ref(*(x.float() for x in inputs)), inputs[0].dtype)
 
     @staticmethod
     def backward(ctx, grad):

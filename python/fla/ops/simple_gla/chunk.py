@@ -45,7 +45,7 @@ def chunk_simple_gla(
     DeprecationWarning for head_first=True.
     """
     name = "chunk_simple_gla"
-    check_layout(name, head_first, q)
+    check_layout(name, head_first, q, cu_seqlens)
     check_packed(name, q, cu_seqlens, initial_state)
     check_chunk(name, chunk_size)
     return run(SIMPLE_GLA, "chunk", q=q, k=k, v=v, g=g, g_gamma=g_gamma, scale=default_scale(scale, k),

@@ -49,7 +49,7 @@ def parallel_simple_gla(
     for output_attentions with cu_seqlens, DeprecationWarning for head_first=True.
     """
     name = "parallel_simple_gla"
-    check_layout(name, head_first, q)
+    check_layout(name, head_first, q, cu_seqlens)
     check_packed(name, q, cu_seqlens)
     check_scores(name, output_attentions, cu_seqlens)
     scale = default_scale(scale, k)

@@ -86,3 +86,50 @@ tile.kernel @g(%q: !tile.buffer<token, 32xbf16>, %k: !tile.buffer<token, 32xbf16
   }
   tile.store %s, %first : tensor<32x32xf32>, <state, 32x32xf32>
 }
+
+// -----
+
+// A sum over tokens, and what it is multiplied by at the end, go round a loop of their own:
+// then the product whose columns it adds is a leaf.
+// CHECK-LABEL: tile.kernel @h(
+// CHECK-SAME:  %q: {{.+}}, %do: {{.+}}, %last: {{.+}}, out %first: {{.+}}, out %h_after.0: !tile.buffer<saved, 32x32xbf16>)
+// CHECK:       scf.for {{.+}} -> (tensor<32x32xf32>)
+// CHECK-COUNT-1: tile.dot
+// CHECK-NOT:     tile.dot
+// CHECK-LABEL: tile.kernel @h_after(
+// CHECK-SAME:  %k: {{.+}}, out %dk: {{.+}}, out %h_late.0: !tile.buffer<saved, 32xf32>, %h_after.0: {{.+}})
+// CHECK:       tile.dot
+// CHECK:       tile.reduce add
+// CHECK-LABEL: tile.kernel @h_late(
+// CHECK-SAME:  %w: {{.+}}, out %dw: {{.+}}, %h_late.0: !tile.buffer<saved, 32xf32>)
+// CHECK:       %[[R:.+]] = scf.for {{.+}} iter_args(%[[SUM:.+]] = %{{.+}}) -> (tensor<32xf32>)
+// CHECK:         %[[X:.+]] = tile.load %h_late.0[
+// CHECK:         %[[NEXT:.+]] = arith.addf %[[SUM]], %[[X]]
+// CHECK:         scf.yield %[[NEXT]]
+// CHECK:       %[[W:.+]] = arith.mulf %[[R]]
+// CHECK:       tile.store %[[W]], %dw
+tile.kernel @h(%q: !tile.buffer<token, 32xbf16>, %k: !tile.buffer<token, 32xbf16>, %w: !tile.buffer<param, 32xf32>, %do: !tile.buffer<token, 32xbf16>, %last: !tile.buffer<state, 32x32xf32>, out %dk: !tile.buffer<token, 32xf32>, out %dw: !tile.buffer<state, 32xf32>, out %first: !tile.buffer<state, 32x32xf32>)
+    attributes {chunk = 32 : i64, blocks = 1 : i64, roles = ["input", "input", "input", "d_output", "d_final_state", "d_input", "d_input", "d_initial_state"], partial = [false, false, false, false, false, false, false, false]} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %zero = arith.constant dense<0.0> : tensor<32xf32>
+  %n = tile.num_chunks
+  %end = arith.subi %n, %c1 : index
+  %0 = tile.load %last : <state, 32x32xf32> -> tensor<32x32xf32>
+  %p = tile.load %w : <param, 32xf32> -> tensor<32xf32>
+  %s:2 = scf.for %i = %c0 to %n step %c1 iter_args(%ds = %0, %sum = %zero) -> (tensor<32x32xf32>, tensor<32xf32>) {
+    %c = arith.subi %end, %i : index
+    %1 = tile.load %q[%c] : <token, 32xbf16> -> tensor<32x32xf32>
+    %2 = tile.load %k[%c] : <token, 32xbf16> -> tensor<32x32xf32>
+    %3 = tile.load %do[%c] : <token, 32xbf16> -> tensor<32x32xf32>
+    %4 = tile.dot %2, %ds : tensor<32x32xf32>, tensor<32x32xf32> -> tensor<32x32xf32>
+    tile.store %4, %dk[%c] : tensor<32x32xf32>, <token, 32xf32>
+    %5 = tile.reduce add %4 axis 0 : tensor<32x32xf32> -> tensor<32xf32>
+    %6 = arith.addf %sum, %5 : tensor<32xf32>
+    %7 = tile.dot %1, %3 init(%ds : tensor<32x32xf32>) {transpose_a} : tensor<32x32xf32>, tensor<32x32xf32> -> tensor<32x32xf32>
+    scf.yield %7, %6 : tensor<32x32xf32>, tensor<32xf32>
+  }
+  %8 = arith.mulf %s#1, %p : tensor<32xf32>
+  tile.store %8, %dw : tensor<32xf32>, <state, 32xf32>
+  tile.store %s#0, %first : tensor<32x32xf32>, <state, 32x32xf32>
+}

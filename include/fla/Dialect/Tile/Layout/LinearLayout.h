@@ -132,6 +132,8 @@ std::pair<int64_t, int64_t> shuffleSource(const LinearLayout &from, const Linear
 /// banks are 4 bytes wide. Lanes are served in groups that move at most one word a bank: 32 banks serve
 /// 32 lanes of up to 4 bytes at once, 16 of 8, 8 of 16. Lanes that touch the same word share it.
 int64_t bankConflicts(llvm::ArrayRef<int64_t> addressOfLaneBit, int64_t bytes, int64_t banks = 32);
+/// The same of any addresses, one a lane, by counting.
+int64_t countBankConflicts(llvm::ArrayRef<int64_t> addressOfLane, int64_t bytes, int64_t banks = 32);
 
 /// A swizzle of a row-major matrix in shared memory: the chunk of `width` elements number c of
 /// row r is stored as number c ^ ((r >> shift) & mask).

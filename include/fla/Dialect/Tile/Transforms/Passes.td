@@ -54,10 +54,14 @@ def FissionLeaves : Pass<"fla-fission-leaves", "::mlir::ModuleOp"> {
     operations and their copies bear a number (`fla.twin`), by which
     `fla-fission-loops` lets both kernels load what it computes before the loop.
 
+    Carried values that cost no products and that none of the others depend on, such as sums
+    over tokens (gradients of parameters) and scans of gradients, go round a loop of their own in a
+    third kernel, `<name>_late`; what they add or scan is then computed by leaves too.
+
     Kernels stay whole of which less than a quarter of the heavy work would leave, or
-    where more would be stored than three quarters of what the kernel reads and writes. So do
+    where more would be stored than the kernel reads and writes. So do
     loops that go forwards: their leaves are few products, for which all states would be stored.
-    Example: test/Dialect/Tile/Transforms/fission-leaves.mlir.
+    Examples: test/Dialect/Tile/Transforms/fission-leaves.mlir.
   }];
   let dependentDialects = ["::fla::tile::TileDialect"];
 }

@@ -48,7 +48,7 @@ def chunk_dplr_delta_rule(
     cp_context.
     """
     name = "chunk_dplr_delta_rule"
-    check_layout(name, head_first, q)
+    check_layout(name, head_first, q, cu_seqlens)
     check_packed(name, q, cu_seqlens, initial_state)
     check_chunk(name, chunk_size)
     refuse_context(name, cp_context)

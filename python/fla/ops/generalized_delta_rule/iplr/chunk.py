@@ -41,7 +41,7 @@ def chunk_iplr_delta_rule(
     DeprecationWarning for head_first=True.
     """
     name = "chunk_iplr_delta_rule"
-    check_layout(name, head_first, q)
+    check_layout(name, head_first, q, cu_seqlens)
     check_packed(name, q, cu_seqlens, initial_state)
     check_chunk(name, chunk_size)
     return run(IPLR, "chunk", q=q, k=k, v=v, a=a, b=b, scale=default_scale(scale, k), initial_state=initial_state,
