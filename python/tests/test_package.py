@@ -32,6 +32,16 @@ def test_import_needs_neither_torch_nor_transformers_nor_a_device():
     assert done.stdout.strip() == fla.__version__ == "0.4.0", done.stderr
 
 
+def test_import_takes_no_time_and_no_device():
+    """Under 1.5 s without transformers, and no CUDA context, not even with the parts and torch loaded."""
+    done = python("import sys, time\nsys.modules['transformers'] = None\nstart = time.perf_counter()\nimport fla\n"
+                  "seconds = time.perf_counter() - start\nimport fla.ops, fla.modules, fla.layers\n"
+                  "fla.ops.chunk_gla, fla.modules.RMSNorm, fla.layers.GatedLinearAttention\n"
+                  "import torch\nprint(seconds, torch.cuda.is_initialized())")
+    seconds, initialised = done.stdout.split()
+    assert float(seconds) < 1.5 and initialised == "False", done.stderr
+
+
 def test_the_text_of_a_definition_needs_no_torch():
     done = python("import sys\nsys.modules['torch'] = None\n" + STEP + "print(step.mlir())")
     assert "fla.recurrence @step" in done.stdout, done.stderr
