@@ -7,14 +7,13 @@ using namespace fla::check;
 
 static constexpr double kMeasured = 1e-8; // central differences
 
-// Results rounded to 16 bits carry that rounding; inside everything is wider. A gradient may be a single
-// number, off by half a unit of its last place.
+// Results rounded to 16 bits carry that rounding; inside everything is wider.
 static double tolerance(llvm::StringRef dtype, bool backward) {
   if (dtype == "f64")
     return 1e-10;
   if (dtype == "f32")
     return backward ? 3e-5 : 1e-5;
-  return dtype == "f16" ? 5e-4 : backward ? 0x1p-8 : 2.5e-3;
+  return dtype == "bf16" ? 2.5e-3 : 5e-4;
 }
 
 // In f32 each term of a gradient may be wrong by so many roundings, however small their

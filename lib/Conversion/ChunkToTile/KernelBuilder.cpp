@@ -56,7 +56,7 @@ Type KernelBuilder::outputElement(StringRef name, Type type) {
     return sizes.computeType;
   if (!program.getReverse())
     return links.outputType;
-  bool isWhole = !links.pieces.contains(gradientOf(name)) && !links.read.contains(name) && !lacksColumns(type);
+  bool isWhole = links.narrow && !links.pieces.contains(gradientOf(name)) && !links.read.contains(name) && !lacksColumns(type);
   return isWhole ? storage.of(gradientOf(name).drop_front(2)) : sizes.computeType;
 }
 

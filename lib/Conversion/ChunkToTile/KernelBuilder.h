@@ -25,6 +25,7 @@ struct Links {
   llvm::StringSet<> read;    ///< token values that some program reads
   llvm::StringSet<> temps;   ///< those that are neither inputs nor outputs of the definition
   llvm::StringSet<> pieces;  ///< gradients that several programs give a part of
+  bool narrow = false;       ///< gradients are stored as their inputs are
   llvm::StringMap<int64_t> shares; ///< gradients stored as one share a block
   mlir::Type outputType;                 ///< storage of outputs: that of the first per-token argument
 };

@@ -77,6 +77,7 @@ struct Kernelize : fla::impl::KernelizeBase<Kernelize> {
         return signalPassFailure();
     Links links = findLinks(programs);
     links.outputType = storage.of(firstInput(programs));
+    links.narrow = shared; // on a GPU a conversion is a kernel, and memory's rate the limit; a CPU keeps the digits
     Budget budget{shared, links.outputType.isF32() ? 4 : 2};
     sizes.chunk = chunk ? chunk.getValue() : commonChunk(programs, sizes, budget);
     for (chunk::ProgramOp program : programs)
