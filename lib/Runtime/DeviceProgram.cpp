@@ -167,20 +167,8 @@ llvm::Expected<DeviceDriver *> DeviceProgram::openDriver() {
   return driver = *opened;
 }
 
-llvm::Error DeviceProgram::prepare(int64_t device) {
-  auto driver = openDriver();
-  if (!driver)
-    return driver.takeError();
-  auto entered = (*driver)->enter(device);
-  if (!entered)
-    return entered.takeError();
-  Visit visit(**driver, *entered);
-  return loadedAt(entered->id, device).takeError();
-}
-
-llvm::Error DeviceProgram::run(llvm::ArrayRef<Buffer> buffers, const Shape &shape, int64_t device, void *stream) {
-  if (std::string problem = checkSizes(shape); !problem.empty())
-    return deviceError(problem);
+/// Does the work in the context of a device, where the program is loaded.
+llvm::Error DeviceProgram::inContext(int64_t device, llvm::function_ref<llvm::Error(const Loaded &)> work) {
   auto driver = openDriver();
   if (!driver)
     return driver.takeError();
@@ -189,11 +177,21 @@ llvm::Error DeviceProgram::run(llvm::ArrayRef<Buffer> buffers, const Shape &shap
     return entered.takeError();
   Visit visit(**driver, *entered);
   auto loaded = loadedAt(entered->id, device);
-  if (!loaded)
-    return loaded.takeError();
-  if (llvm::Error error = checkValues(shape, stream))
-    return error;
-  return launchAll(**loaded, buffers, shape, stream);
+  return loaded ? work(**loaded) : loaded.takeError();
+}
+
+llvm::Error DeviceProgram::prepare(int64_t device) {
+  return inContext(device, [](const Loaded &) { return llvm::Error::success(); });
+}
+
+llvm::Error DeviceProgram::run(llvm::ArrayRef<Buffer> buffers, const Shape &shape, int64_t device, void *stream) {
+  if (std::string problem = checkSizes(shape); !problem.empty())
+    return deviceError(problem);
+  return inContext(device, [&](const Loaded &loaded) {
+    if (llvm::Error error = checkValues(shape, stream))
+      return error;
+    return launchAll(loaded, buffers, shape, stream);
+  });
 }
 
 } // namespace fla::runtime

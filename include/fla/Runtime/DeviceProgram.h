@@ -50,6 +50,7 @@ private:
     void *module = nullptr;
     std::vector<void *> functions; ///< one a kernel
   };
+  llvm::Error inContext(int64_t device, llvm::function_ref<llvm::Error(const Loaded &)> work);
   llvm::Expected<DeviceDriver *> openDriver();
   llvm::Expected<const Loaded *> loadedAt(uint64_t context, int64_t device);
   llvm::Expected<Loaded> load(int64_t device);
