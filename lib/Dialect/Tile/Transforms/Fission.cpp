@@ -112,11 +112,11 @@ void Arguments::give(KernelOp kernel, bool described) const {
   kernel->setAttr("partial", b.getBoolArrayAttr(partial));
 }
 
-BufferType bufferFor(Value value, Type element, int64_t blocks) {
-  auto shape = llvm::to_vector(shapeOf(value.getType()));
+BufferType bufferFor(Type type, Type element, int64_t blocks) {
+  auto shape = llvm::to_vector(shapeOf(type));
   if (!shape.empty())
     shape.back() *= blocks;
-  return BufferType::get(value.getContext(), BufferKind::saved, shape, element);
+  return BufferType::get(type.getContext(), BufferKind::saved, shape, element);
 }
 
 void dropUnused(KernelOp kernel, Block *loop) {

@@ -47,7 +47,8 @@ struct Arguments {
 };
 
 /// A chunk's value between two kernels; `blocks` of them side by side along the last axis.
-BufferType bufferFor(mlir::Value value, mlir::Type element, int64_t blocks = 1);
+BufferType bufferFor(mlir::Type type, mlir::Type element, int64_t blocks = 1);
+inline BufferType bufferFor(mlir::Value value, mlir::Type element, int64_t blocks = 1) { return bufferFor(value.getType(), element, blocks); }
 
 /// Removes operations without uses, in the loop and around it, and arguments that nothing touches any more.
 void dropUnused(KernelOp kernel, mlir::Block *loop);

@@ -19,7 +19,7 @@ using namespace mlir;
 
 namespace fla::tile {
 
-/// All that depends on a value, in the block where it is and, if it is carried, in the loop only.
+/// All that depends on a value, in the order of its users; of a carried one within a turn of the loop.
 SetVector<Operation *> Carries::dependentsOf(Value value) {
   SetVector<Operation *> found(value.user_begin(), value.user_end());
   for (size_t i = 0; i < found.size(); ++i)
@@ -96,9 +96,7 @@ static RankedTensorType rowType(Value value) {
 
 BufferType Carries::bufferOf(Value value) {
   RankedTensorType row = rowType(value);
-  auto shape = llvm::to_vector(row.getShape());
-  shape.back() *= kernel.getBlocks();
-  return BufferType::get(value.getContext(), BufferKind::saved, shape, row.getElementType());
+  return bufferFor(row, row.getElementType(), kernel.getBlocks());
 }
 
 /// Behind what computes each value.
