@@ -6,7 +6,7 @@ import torch
 from operator_cases import CASES
 from helpers import error, leaf
 
-TOLERANCE = {torch.float64: (1e-9, 1e-8), torch.float32: (2e-5, 1e-4), torch.bfloat16: (2e-2, 4e-2)}
+TOLERANCE = {torch.float64: (1e-9, 1e-8), torch.float32: (2e-5, 1e-4), torch.bfloat16: (2e-2, 2e-2)}
 FORMS = [(name, form) for name, case in CASES.items() for form in case.forms]
 every_form = pytest.mark.parametrize("name, form", FORMS, ids=[f"{name}-{form}" for name, form in FORMS])
 every_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -44,8 +44,9 @@ def gradients(o, finals, x, states, seed=7):
     return [torch.zeros_like(t) if d is None else d for t, d in zip(leaves, found)]
 
 
-def compare(case, call, naive, x, states, cu_seqlens, dtype):
-    forward, backward = TOLERANCE[dtype]
+def compare(case, call, naive, x, states, cu_seqlens, dtype, backward=None):
+    forward, usual = TOLERANCE[dtype]
+    backward = backward or usual
     given, start = convert(x, states, dtype)
     o, finals = call(given, start, cu_seqlens)
     of_states = torch.float32 if dtype == torch.bfloat16 else dtype
@@ -106,14 +107,18 @@ def test_packed_sequences(name, form):
     compare(case, case.forms[form], naive, x, spread, offsets, torch.float64)
 
 
+# Exact gradients that change by more than the usual tolerance when the inputs are rounded to bfloat16 once
+# more (rebased: by 0.5e-2 to 6.5e-2, where the squares that a token divides by are small).
+ILL_CONDITIONED = {"rebased": 4e-2}
+
+
 @pytest.mark.long
-@every_form
+@pytest.mark.parametrize("name, form", [pair for pair in FORMS if pair[0] != "rwkv4"])  # its state is an argument
 def test_sizes_of_models(name, form, monkeypatch):
     """Several chunks and heads of the sizes that models have, in the dtype that they have."""
     case = CASES[name]
-    if name == "rwkv4":  # its state is an argument
-        return
     for size, number in {"K": 64, "V": 96, "M": 32, "H": 3}.items():
         monkeypatch.setattr(operator_cases, size, number)
     x = case.inputs(torch.Generator().manual_seed(2), 2, 200)
-    compare(case, case.forms[form], lambda a, s: case.naive(a, s, None), x, None, None, torch.bfloat16)
+    compare(case, case.forms[form], lambda a, s: case.naive(a, s, None), x, None, None, torch.bfloat16,
+            ILL_CONDITIONED.get(name))
