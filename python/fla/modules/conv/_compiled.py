@@ -1,8 +1,8 @@
 """The short convolution by the library's definition, on inputs for which that is faster than PyTorch.
 
 That is on a CPU, with four taps and silu, and with enough tokens to pay for a call
-(docs/Rationale/row-wise-modules.md has the figures). Anything else is left to
-:mod:`fla.modules.conv._taps`, double backwards of such inputs too.
+(docs/Rationale/short-convolution.md has the figures). Anything else is left to
+:mod:`fla.modules.conv._taps`. A backward of this one cannot be differentiated again.
 """
 
 from __future__ import annotations
