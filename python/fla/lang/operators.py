@@ -102,10 +102,10 @@ class Operators:
         schema = f"({self._operand_schema()}) -> ({', '.join(returns)})"
 
         def run(*flat):
-            return self._run(self.split(flat), saving)
+            return self._only(self._run(self.split(flat), saving))
 
         def fake(*flat):
-            return self._fake(self.split(flat), saving)
+            return self._only(self._fake(self.split(flat), saving))
 
         def setup(ctx, inputs, output):
             self._remember(ctx, inputs, output, saving)
@@ -146,6 +146,11 @@ class Operators:
         """As torch.library wants it: a single result without a tuple."""
         return results[0] if len(results) == 1 else tuple(results)
 
+    @staticmethod
+    def _all(results) -> tuple:
+        """The results of an operator, of a single one too."""
+        return (results,) if isinstance(results, torch.Tensor) else tuple(results)
+
     @cached_property
     def backward(self):
         outputs, states = len(self.definition.outputs), len(self.definition.states)
@@ -154,11 +159,11 @@ class Operators:
                   f"({', '.join(['Tensor'] * (len(self.inputs) + states))})")
 
         def run(*flat):
-            return self._run_backward(flat)
+            return self._only(self._run_backward(flat))
 
         def fake(*flat):
             operands = self.split(flat[outputs + states + 2:])
-            return self._empty_gradients(operands)
+            return self._only(self._empty_gradients(operands))
 
         op = torch.library.custom_op(self.name + "_backward", run, mutates_args=(), schema=schema)
         op.register_fake(fake)
@@ -339,7 +344,7 @@ class Operators:
         n, s, o = len(self.inputs), len(self.definition.states), len(self.definition.outputs)
         wanted = self.split(operands).finals
         finals = grads[o:o + s] if wanted else [None] * s
-        out = self.backward(*grads[:o], *finals, saved, use_saved, *operands)
+        out = self._all(self.backward(*grads[:o], *finals, saved, use_saved, *operands))
         d_initial = [d if operands[n + i] is not None else None for i, d in enumerate(out[n:])]
         return (*out[:n], *d_initial, *[None] * (len(operands) - n - s))
 
@@ -469,6 +474,8 @@ def _by_name(operators: Operators) -> Operators:
 def _saves(operators: Operators, bound: Bound) -> bool:
     """Whether a training forward keeps chunk states: while they are no larger than the inputs."""
     rule = knobs.get("states")
+    if not operators.definition.states:
+        return False
     if rule != "auto":
         return rule == "save"
     definition, sizes = operators.definition, bound.sizes
@@ -514,9 +521,8 @@ def training(operators: Operators, bound: Bound, flat: tuple) -> tuple[bool, boo
 def call_operator(operators: Operators, bound: Bound, flat: tuple):
     """(outputs, final states) of a checked call, `flat` being its flat_operands."""
     if bound.on_pool:
-        out = operators.pool(*flat)
-        return ([out] if isinstance(out, torch.Tensor) else list(out)), bound.given_states
+        return list(operators._all(operators.pool(*flat))), bound.given_states
     op = operators.saving if training(operators, bound, flat)[1] else operators.forward
-    out = op(*flat)
+    out = operators._all(op(*flat))
     count = len(operators.definition.outputs)
     return list(out[:count]), list(out[count:count + len(operators.definition.states)])
