@@ -201,9 +201,6 @@ def test_signatures_are_checked_at_the_definition():
     def positional_int(S: State[K, V], k: Vec[K], n: int):
         return S, k
 
-    def no_state(k: Vec[K]):
-        return k
-
     def no_token(S: State[K, V], A: Param[K]):
         return S, A
 
@@ -224,7 +221,7 @@ def test_signatures_are_checked_at_the_definition():
 
     assert "'k' has no annotation" in declared(bare)
     assert "expected it after *" in declared(positional_int)
-    assert "has no state" in declared(no_state) and "has no per-token input" in declared(no_token)
+    assert "has no per-token input" in declared(no_token)
     assert "takes any number" in declared(stars) and "which a call uses itself" in declared(keyword)
     assert "unknown name" in declared(unknown) and "Q" in declared(unknown)
     assert "expected None" in declared(bad_default) and "'n' is annotated with" in declared(listed)

@@ -91,7 +91,13 @@ struct Kernelize : fla::impl::KernelizeBase<Kernelize> {
   int64_t commonChunk(ArrayRef<chunk::ProgramOp> programs, const TileSizes &sizes, const Budget &budget) {
     bool alone = !saveStates && llvm::none_of(programs, [](chunk::ProgramOp p) { return p.getReverse(); });
     int64_t common = 64;
+    // Without states a chunk is rows that a core takes at once, nothing else.
+    bool isFree = llvm::all_of(programs, [](chunk::ProgramOp p) { return p.getNumCarries() == 0; });
     for (chunk::ProgramOp program : programs) {
+      if (isFree) {
+        common = std::min(common, chooseFreeChunk(program, sizes, budget, {}));
+        continue;
+      }
       TileSizes own = budget.isGPU() ? cutIntoBlocks(program, programs, blocks, budget, sizes) : sizes;
       common = std::min(common, chooseChunk(program, own, budget, alone));
     }

@@ -100,8 +100,10 @@ int64_t fla::chooseFreeChunk(chunk::ProgramOp program, const TileSizes &sizes, c
       if (isPerToken(result))
         most = std::max(most, elementsPerToken(result, sizes));
   });
-  int64_t chunk = 64;
-  while (chunk > 1 && chunk * most > budget.largestState())
+  // On a CPU a fraction of the second-level cache holds each value.
+  constexpr int64_t kFreeTile = 1 << 14; // elements
+  int64_t chunk = 64, largest = budget.isGPU() ? budget.largestState() : kFreeTile;
+  while (chunk > 1 && chunk * most > largest)
     chunk /= 2;
   return chunk;
 }

@@ -20,8 +20,8 @@ struct Budget {
 /// forward that saves no states and comes without its reverse.
 int64_t chooseChunk(chunk::ProgramOp program, const TileSizes &sizes, const Budget &budget, bool alone);
 
-/// Tokens that a kernel without states, which is free to choose, takes at once on a
-/// GPU. `shares`: blocks whose shares it adds, by the name of an argument.
+/// Tokens that a kernel without states, which is free to choose, takes at once.
+/// `shares`: blocks whose shares it adds, by the name of an argument.
 int64_t chooseFreeChunk(chunk::ProgramOp program, const TileSizes &sizes, const Budget &budget, const llvm::StringMap<int64_t> &shares);
 
 /// The sizes of one program with states, its columns cut into the largest number of

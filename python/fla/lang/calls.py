@@ -236,8 +236,9 @@ def _check_initial(name: str, definition: Definition, bound: Bound, initial) -> 
         return
     states = list(initial) if isinstance(initial, (tuple, list)) else [initial]
     if len(states) != count:
-        raise ValueError(f"{name}: initial_state: expected {count} state{'s' if count > 1 else ''} "
-                         f"({', '.join(s.name for s in definition.states)}), got {len(states)}")
+        names = f" ({', '.join(s.name for s in definition.states)})" if count else ""
+        raise ValueError(f"{name}: initial_state: expected {count} state{'' if count == 1 else 's'}{names}, "
+                         f"got {len(states)}")
     heads = head_counts(definition, bound.tensors)
     dtype = state_dtype(bound.tensors.values())
     bound.given_states = states

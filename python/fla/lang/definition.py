@@ -210,11 +210,11 @@ def parse_definition(text: str, sizes: dict | None = None, located: str = "", so
                    map(_parse_argument, split_top(plain[head.end():states_end])))
     arguments = tuple(Argument(n, _kind(a), d, a) for n, d, a in
                       map(_parse_argument, split_top(plain[inputs_start + 1:inputs_end])))
-    ends = re.search(r"fla\.yield\s+state\s*\(([^)]*)\)\s*outputs\s*\(([^)]*)\)\s*:\s*(.*)", body, re.S)
+    ends = re.search(r"fla\.yield\s+(?:state\s*\(([^)]*)\)\s*)?outputs\s*\(([^)]*)\)\s*:\s*(.*)", body, re.S)
     if not ends:
         raise ValueError(f"expected 'fla.yield state(...) outputs(...)' in @{head.group(1)}, found none")
     types = split_top(re.sub(r"\bloc\(.*", "", ends.group(3), flags=re.S))
-    nexts, results = split_top(ends.group(1)), split_top(ends.group(2))
+    nexts, results = split_top(ends.group(1) or ""), split_top(ends.group(2))
     return Definition(head.group(1), text, states, arguments,
                       tuple(dims_of(t) for t in types[len(nexts):]), tuple(_parse_statements(body)),
                       tuple(nexts), tuple(results), located or text, dict(sizes or {}))

@@ -108,4 +108,4 @@ def equations(definition: Definition) -> list[str]:
     lines = writer.lines + [f"{n} = {writer.at(r, 0)}" for n, r in zip(names, definition.results)]
     ends = {writer.at(v, 0): s.name for s, v in zip(definition.states, definition.next_states)}
     carried = ", ".join(f"{name} <- {value}" for value, name in ends.items())
-    return [*lines, carried]
+    return [*lines, carried] if carried else lines

@@ -75,8 +75,8 @@ def _promise(argument: Argument, value: Value) -> Value:
     return assume(value, low, high, unit=unit)
 
 
-def inline_definition(definition: Definition, args: tuple, kwargs: dict) -> tuple[Value, ...]:
-    """(*next states, *outputs) of a loaded definition on traced values."""
+def inline_definition(definition: Definition, args: tuple, kwargs: dict) -> tuple[Value, ...] | Value:
+    """(*next states, *outputs) of a loaded definition on traced values; a single one as it is."""
     slots = [*definition.states, *definition.arguments]
     renaming: dict[str, str] = {}
     values = [(_unify(s.name, s.dims, v, renaming), traced)
@@ -96,4 +96,4 @@ def inline_definition(definition: Definition, args: tuple, kwargs: dict) -> tupl
     nexts = [Value(known[v], _renamed(s.dims, renaming), state=True)
              for v, s in zip(definition.next_states, definition.states)]
     outputs = [Value(known[v], _renamed(d, renaming)) for v, d in zip(definition.results, definition.outputs)]
-    return (*nexts, *outputs)
+    return (*nexts, *outputs) if nexts or len(outputs) > 1 else outputs[0]

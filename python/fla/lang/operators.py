@@ -104,10 +104,10 @@ class Operators:
         schema = f"({self._operand_schema()}) -> ({', '.join(returns)})"
 
         def run(*flat):
-            return self._run(self.split(flat), saving)
+            return self._only(self._run(self.split(flat), saving))
 
         def fake(*flat):
-            return self._fake(self.split(flat), saving)
+            return self._only(self._fake(self.split(flat), saving))
 
         def setup(ctx, inputs, output):
             self._remember(ctx, inputs, output, saving)
@@ -156,11 +156,11 @@ class Operators:
                   f"({', '.join(['Tensor'] * (len(self.inputs) + states))})")
 
         def run(*flat):
-            return self._run_backward(flat)
+            return self._only(self._run_backward(flat))
 
         def fake(*flat):
             operands = self.split(flat[outputs + states + 2:])
-            return self._empty_gradients(operands)
+            return self._only(self._empty_gradients(operands))
 
         op = torch.library.custom_op(self.name + "_backward", run, mutates_args=(), schema=schema)
         op.register_fake(fake)
@@ -357,7 +357,7 @@ class Operators:
         n, s, o = len(self.inputs), len(self.definition.states), len(self.definition.outputs)
         wanted = self.split(operands).finals
         finals = grads[o:o + s] if wanted else [None] * s
-        out = self.backward(*grads[:o], *finals, saved, use_saved, *operands)
+        out = _all(self.backward(*grads[:o], *finals, saved, use_saved, *operands))
         d_initial = [d if operands[n + i] is not None else None for i, d in enumerate(out[n:])]
         return (*out[:n], *d_initial, *[None] * (len(operands) - n - s))
 
@@ -487,6 +487,8 @@ def _by_name(operators: Operators) -> Operators:
 def _saves(operators: Operators, bound: Bound) -> bool:
     """Whether a training forward keeps chunk states: while they are no larger than the inputs."""
     rule = knobs.get("states")
+    if not operators.definition.states:
+        return False
     if rule != "auto":
         return rule == "save"
     definition, sizes = operators.definition, bound.sizes
@@ -529,15 +531,19 @@ def training(operators: Operators, bound: Bound, flat: tuple) -> tuple[bool, boo
     return trains, trains and operators.split(flat).form == "chunk" and _saves(operators, bound)
 
 
+def _all(results) -> tuple:
+    """The results of an operator, of a single one too."""
+    return (results,) if isinstance(results, torch.Tensor) else tuple(results)
+
+
 def call_operator(operators: Operators, bound: Bound, flat: tuple):
     """(outputs, final states) of a checked call, `flat` being its flat_operands."""
     if bound.on_pool:
-        out = operators.pool(*flat)
-        return ([out] if isinstance(out, torch.Tensor) else list(out)), bound.given_states
+        return list(_all(operators.pool(*flat))), bound.given_states
     trains, saving = training(operators, bound, flat)
     if trains and bound.on_gpu and not torch.compiler.is_compiling():
         operators.begin_backward(flat, saving)
     op = operators.saving if saving else operators.forward
-    out = op(*flat)
+    out = _all(op(*flat))
     count = len(operators.definition.outputs)
     return list(out[:count]), list(out[count:count + len(operators.definition.states)])

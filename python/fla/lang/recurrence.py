@@ -26,7 +26,8 @@ class Recurrence:
     """A recurrence: ``op(*tensors, initial_state=None, output_final_state=False, ...)``.
 
     Called on tensors it returns ``(*outputs, final)``, final being None unless
-    output_final_state is true, one state or a tuple of them. Called inside a
+    output_final_state is true, one state or a tuple of them. A step without states
+    treats every token by itself; its final is always None. Called inside a
     step, on traced values, its states come first and it returns what its own
     step returns.
 
@@ -123,7 +124,7 @@ class Recurrence:
         outputs, finals = call_operator(operators, bound, flat)
         if bound.on_gpu:
             self._plan(args, kwargs, operators, bound, flat)
-        final = None if not wanted else finals[0] if len(finals) == 1 else tuple(finals)
+        final = None if not wanted or not finals else finals[0] if len(finals) == 1 else tuple(finals)
         return (*outputs, final)
 
     def _plan(self, args: tuple, kwargs: dict, operators, bound, flat: tuple) -> None:

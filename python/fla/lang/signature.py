@@ -145,8 +145,6 @@ def read_signature(step, frame=None) -> list[Parameter]:
             except (TypeError, ValueError) as error:
                 raise _reject(step, f"the annotation of '{p.name}': {error}") from None
         out.append(_parameter(step, p, annotation))
-    if not any(p.role == "state" for p in out):
-        raise _reject(step, f"'{step.__name__}' has no state; expected an argument such as S: State[\"K\", \"V\"]")
     if not any(p.role == "token" for p in out):
         raise _reject(step, f"'{step.__name__}' has no per-token input; expected one such as q: Vec[\"K\"]")
     return out

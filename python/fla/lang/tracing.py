@@ -54,7 +54,9 @@ def bind_step(parameters: list[Parameter], statics: dict, present: frozenset[str
 
 
 def split_results(returned, count: int, name: str) -> tuple[list, list]:
-    """(next states, outputs) of ``return S, o``, ``return (S, z), o`` or ``return S, z, o``."""
+    """(next states, outputs) of ``return S, o``, ``return (S, z), o`` or ``return S, z, o``; of ``return o`` without states."""
+    if count == 0:
+        return [], _outputs_alone(returned, name)
     if not isinstance(returned, tuple) or len(returned) < 2:
         raise refuse(f"'{name}' returns {_shape(returned)}; expected its next state{'s' if count > 1 else ''} and "
                      f"at least one output: return {'(' * (count > 1)}S{', z)' if count > 1 else ''}, o")
@@ -67,6 +69,14 @@ def split_results(returned, count: int, name: str) -> tuple[list, list]:
     if isinstance(flat[-1], tuple):
         flat = [*flat[:-1], *flat[-1]]
     return flat[:count], flat[count:]
+
+
+def _outputs_alone(returned, name: str) -> list:
+    """Outputs of a step without states."""
+    outputs = list(returned) if isinstance(returned, tuple) else [] if returned is None else [returned]
+    if not outputs:
+        raise refuse(f"'{name}' returns {_shape(returned)}; expected at least one output: return o")
+    return outputs
 
 
 def _shape(x) -> str:
@@ -90,8 +100,8 @@ def _print(name: str, parameters: list[Parameter], builder: Builder, body: list,
         where = f" {op.location.mlir()}" if located else ""
         lines.append(f"  {op.result} = {op.text}{where}")
     types = ", ".join(type_of(v.dims) for v in (*nexts, *results))
-    lines.append(f"  fla.yield state({', '.join(v.ssa for v in nexts)}) "
-                 f"outputs({', '.join(v.ssa for v in results)}) : {types}")
+    carried = f"state({', '.join(v.ssa for v in nexts)}) " if nexts else ""
+    lines.append(f"  fla.yield {carried}outputs({', '.join(v.ssa for v in results)}) : {types}")
     return "\n".join([*lines, "}", ""])
 
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ["by_blocks", "step_for"]
+__all__ = ["by_blocks", "is_large", "step_for"]
 
+_COMPILED = (torch.float32, torch.bfloat16, torch.float16)
 _ELEMENTS = 1 << 17  # of one tensor in a block: half a megabyte of float32
 
 
@@ -23,6 +24,13 @@ def step_for(x: torch.Tensor, width: int) -> int | None:
         return None
     step = max(1, _ELEMENTS // max(width, 1))
     return step if x.numel() > 2 * step * width else None
+
+
+def is_large(rows: torch.Tensor) -> bool:
+    """Whether ``rows [R, D]`` on a CPU are worth a compiled call, which takes as long as PyTorch for 2^18 numbers."""
+    if rows.device.type != "cpu" or torch.compiler.is_compiling() or rows.dtype not in _COMPILED:
+        return False
+    return rows.numel() >= 1 << 18 and 32 <= rows.shape[1] <= 8192
 
 
 def by_blocks(function: Callable[..., tuple], tensors: tuple, row_results: int) -> tuple:

@@ -66,7 +66,7 @@ def FLA_RecurrenceOp : FLA_StepOp<"recurrence"> {
     - (C5) `min` does not exceed `max`;
     - (C6) every operation is in `fla`, `arith` or `math` and has no side effect;
     - (C7) the reserved names `tokens` and `past` name no dimension;
-    - (C8) at least one state, one per-token input and one output;
+    - (C8) at least one per-token input and one output; a step without states treats tokens alike;
     - (C9) a `value` argument is `f64`.
   }];
 }
