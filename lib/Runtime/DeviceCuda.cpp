@@ -3,7 +3,7 @@
 // The functions and numbers below are those of cuda.h, whose ABI is stable.
 //
 //===----------------------------------------------------------------------===//
-#include "DeviceLibrary.h"
+#include "CudaGraph.h"
 #include "fla/Runtime/Cubins.h"
 #include "fla/Support/Knobs.h"
 
@@ -119,7 +119,11 @@ public:
   llvm::Expected<void *> loadModule(const DeviceCode &code) override;
   void unloadModule(uint64_t id, void *module) override;
   llvm::Expected<void *> function(void *module, const DeviceKernel &kernel) override;
-  llvm::Error launch(void *function, const DeviceKernel &kernel, int64_t grid, void *stream, void **parameters) override;
+  llvm::Error launch(const DeviceLaunch &launch, void *stream) override;
+  bool replays(void *stream) override { return graphs.canRecord() && graphs.isOrdinary(stream) && !isCapturing(stream); }
+  void *record(llvm::ArrayRef<DeviceLaunch> launches) override;
+  bool replay(void *recording, llvm::ArrayRef<DeviceLaunch> launches, void *stream) override { return graphs.replay(recording, launches, stream); }
+  void forget(uint64_t id, void *recording) override;
   llvm::Error read(void *to, const void *from, int64_t bytes, void *stream) override;
   bool isCapturing(void *stream) override;
 
@@ -139,6 +143,7 @@ private:
   void unload(const Modules &modules) const;
 
   Functions f{};
+  CudaGraphs graphs;
   std::string library; ///< name of the driver's file
   std::mutex mutex;    ///< of `primaries`
   std::map<int64_t, Handle> primaries;
@@ -205,6 +210,7 @@ llvm::Expected<std::unique_ptr<DeviceDriver>> CudaDriver::open() {
   auto driver = std::make_unique<CudaDriver>();
   if (llvm::Error error = lookUp(*library, driver->f))
     return std::move(error);
+  driver->graphs.lookUp(*library);
   driver->library = library->fileName("cuInit");
   if (llvm::Error error = driver->check(driver->f.init(0), "cuInit"))
     return std::move(error);
@@ -459,15 +465,29 @@ llvm::Expected<void *> CudaDriver::function(void *module, const DeviceKernel &ke
   return function;
 }
 
-llvm::Error CudaDriver::launch(void *function, const DeviceKernel &kernel, int64_t grid, void *stream, void **parameters) {
-  Result result = f.launch(function, grid, 1, 1, kernel.threads, 1, 1, kernel.shared, stream, parameters, nullptr);
+void *CudaDriver::record(llvm::ArrayRef<DeviceLaunch> launches) {
+  RelaxedCapture relaxed(f); // another thread's, which forbids what allocates
+  return graphs.record(launches);
+}
+
+void CudaDriver::forget(uint64_t id, void *recording) {
+  if (f.contextPush(reinterpret_cast<Handle>(id)) != 0)
+    return;
+  graphs.forget(recording);
+  Handle popped;
+  f.contextPop(&popped);
+}
+
+llvm::Error CudaDriver::launch(const DeviceLaunch &launch, void *stream) {
+  const DeviceKernel &kernel = *launch.kernel;
+  Result result = f.launch(launch.function, launch.grid, 1, 1, kernel.threads, 1, 1, kernel.shared, stream, launch.parameters, nullptr);
   if (LLVM_LIKELY(result == 0))
     return llvm::Error::success();
   std::string hint;
   if (result == kOutOfResources)
     hint = "; a block of " + std::to_string(kernel.threads) + " threads with " + std::to_string(kernel.shared) +
            " bytes of shared memory does not fit this device, a smaller chunk_size may";
-  return deviceError("CUDA: launch of '" + kernel.name + "' with " + llvm::Twine(grid) + " blocks: " + text(result) + hint);
+  return deviceError("CUDA: launch of '" + kernel.name + "' with " + llvm::Twine(launch.grid) + " blocks: " + text(result) + hint);
 }
 
 llvm::Error CudaDriver::read(void *to, const void *from, int64_t bytes, void *stream) {

@@ -75,7 +75,7 @@ public:
   llvm::Expected<void *> loadModule(const DeviceCode &code) override;
   void unloadModule(uint64_t id, void *module) override { f.moduleUnload(module); }
   llvm::Expected<void *> function(void *module, const DeviceKernel &kernel) override;
-  llvm::Error launch(void *function, const DeviceKernel &kernel, int64_t grid, void *stream, void **parameters) override;
+  llvm::Error launch(const DeviceLaunch &launch, void *stream) override;
   llvm::Error read(void *to, const void *from, int64_t bytes, void *stream) override;
   bool isCapturing(void *stream) override;
 
@@ -179,11 +179,12 @@ llvm::Expected<void *> HipDriver::function(void *module, const DeviceKernel &ker
   return function;
 }
 
-llvm::Error HipDriver::launch(void *function, const DeviceKernel &kernel, int64_t grid, void *stream, void **parameters) {
-  Result result = f.launch(function, grid, 1, 1, kernel.threads, 1, 1, /*shared=*/0, stream, parameters, nullptr);
+llvm::Error HipDriver::launch(const DeviceLaunch &launch, void *stream) {
+  const DeviceKernel &kernel = *launch.kernel;
+  Result result = f.launch(launch.function, launch.grid, 1, 1, kernel.threads, 1, 1, /*shared=*/0, stream, launch.parameters, nullptr);
   if (LLVM_LIKELY(result == 0))
     return llvm::Error::success();
-  return check(result, "launch of '" + kernel.name + "' with " + llvm::Twine(grid) + " blocks");
+  return check(result, "launch of '" + kernel.name + "' with " + llvm::Twine(launch.grid) + " blocks");
 }
 
 llvm::Error HipDriver::read(void *to, const void *from, int64_t bytes, void *stream) {

@@ -1,6 +1,7 @@
 //===- DeviceProgram.cpp - kernels on a GPU -------------------------------===//
 #include "fla/Runtime/DeviceProgram.h"
 #include "DeviceLibrary.h"
+#include "Replays.h"
 #include "fla/Support/Knobs.h"
 
 #include "llvm/ADT/SmallVector.h"
@@ -21,25 +22,51 @@ private:
   DeviceVisit visit;
 };
 
-/// Parameters of a launch: values of 8 bytes and where each lies.
-class Parameters {
+/// Launches of a program's kernels with their parameters: values of 8 bytes and where each lies.
+class Launches {
 public:
-  Parameters(const DeviceKernel &kernel, llvm::ArrayRef<Buffer> buffers, const Shape &shape) {
+  Launches(llvm::ArrayRef<DeviceKernel> kernels, llvm::ArrayRef<void *> functions, llvm::ArrayRef<Buffer> buffers, const Shape &shape) {
+    llvm::SmallVector<size_t, 16> first;
+    for (auto [kernel, function] : llvm::zip_equal(kernels, functions)) {
+      int64_t grid = deviceGrid(kernel, shape);
+      if (grid == 0)
+        continue;
+      all.push_back({function, &kernel, grid, nullptr});
+      first.push_back(values.size());
+      append(kernel, buffers, shape);
+    }
+    // Now that nothing moves any more.
+    for (int64_t &value : values)
+      pointers.push_back(&value);
+    for (auto [launch, begin] : llvm::zip_equal(all, first))
+      launch.parameters = pointers.data() + begin;
+  }
+  Launches(const Launches &) = delete;
+  llvm::ArrayRef<DeviceLaunch> get() const { return all; }
+
+private:
+  void append(const DeviceKernel &kernel, llvm::ArrayRef<Buffer> buffers, const Shape &shape) {
     for (int64_t index : kernel.arguments) {
       const Buffer &b = buffers[index];
       values.append({reinterpret_cast<int64_t>(b.data), b.strideBatch, b.strideToken, b.strideHead, b.group});
     }
     values.append({shape.tokens, shape.heads, shape.numSequences, reinterpret_cast<int64_t>(shape.cuSeqlens),
                    reinterpret_cast<int64_t>(shape.stateIndices), shape.numStates});
-    for (int64_t &value : values)
-      pointers.push_back(&value);
   }
-  void **get() { return pointers.data(); }
 
-private:
-  llvm::SmallVector<int64_t, 128> values;
-  llvm::SmallVector<void *, 128> pointers;
+  llvm::SmallVector<DeviceLaunch, 16> all;
+  llvm::SmallVector<int64_t, 512> values;
+  llvm::SmallVector<void *, 512> pointers;
 };
+
+/// gridDim.x has 31 bits with every vendor.
+llvm::Error checkGrids(llvm::ArrayRef<DeviceLaunch> launches) {
+  for (const DeviceLaunch &launch : launches)
+    if (launch.grid > 0x7FFFFFFF)
+      return deviceError("kernel '" + launch.kernel->name + "': expected at most 2147483647 blocks in a launch, got " + llvm::Twine(launch.grid) +
+                         "; split the batch");
+  return llvm::Error::success();
+}
 
 /// What does not depend on values that lie on the device.
 std::string checkSizes(const Shape &shape) {
@@ -71,12 +98,16 @@ int64_t deviceGrid(const DeviceKernel &kernel, const Shape &shape) {
   return along * shape.heads * kernel.blocks;
 }
 
+DeviceProgram::DeviceProgram(DeviceCode code, std::vector<DeviceKernel> kernels) : code(std::move(code)), kernels(std::move(kernels)) {}
+
 DeviceProgram::~DeviceProgram() {
-  for (auto &[context, loaded] : contexts)
+  for (auto &[context, loaded] : contexts) {
+    loaded.replays.reset();
     driver.load()->unloadModule(context, loaded.module);
+  }
 }
 
-llvm::Expected<DeviceProgram::Loaded> DeviceProgram::load(int64_t device) {
+llvm::Expected<DeviceProgram::Loaded> DeviceProgram::load(uint64_t context, int64_t device) {
   DeviceDriver &driver = *this->driver;
   auto chip = driver.chip(device);
   if (!chip)
@@ -93,7 +124,7 @@ llvm::Expected<DeviceProgram::Loaded> DeviceProgram::load(int64_t device) {
   auto module = driver.loadModule(code);
   if (!module)
     return module.takeError();
-  Loaded loaded{*module, {}};
+  Loaded loaded{*module, {}, std::make_unique<Replays>(driver, context)};
   for (const DeviceKernel &kernel : kernels) {
     auto function = driver.function(*module, kernel);
     if (!function)
@@ -114,7 +145,7 @@ llvm::Expected<const DeviceProgram::Loaded *> DeviceProgram::loadedAt(uint64_t c
   auto known = contexts.find(context);
   if (known != contexts.end())
     return &known->second;
-  auto loaded = load(device);
+  auto loaded = load(context, device);
   if (!loaded)
     return loaded.takeError();
   return &contexts.emplace(context, std::move(*loaded)).first->second;
@@ -138,23 +169,6 @@ llvm::Error DeviceProgram::checkValues(const Shape &shape, void *stream) {
   }
   std::string problem = checkShape(onHost);
   return problem.empty() ? llvm::Error::success() : deviceError(problem);
-}
-
-llvm::Error DeviceProgram::launchAll(const Loaded &loaded, llvm::ArrayRef<Buffer> buffers, const Shape &shape, void *stream) {
-  DeviceDriver &driver = *this->driver;
-  for (auto [kernel, function] : llvm::zip(kernels, loaded.functions)) {
-    int64_t grid = deviceGrid(kernel, shape);
-    if (grid == 0)
-      continue;
-    // gridDim.x has 31 bits with every vendor.
-    if (grid > 0x7FFFFFFF)
-      return deviceError("kernel '" + kernel.name + "': expected at most 2147483647 blocks in a launch, got " + llvm::Twine(grid) +
-                         "; split the batch");
-    Parameters parameters(kernel, buffers, shape);
-    if (llvm::Error error = driver.launch(function, kernel, grid, stream, parameters.get()))
-      return error;
-  }
-  return llvm::Error::success();
 }
 
 llvm::Expected<DeviceDriver *> DeviceProgram::openDriver() {
@@ -190,7 +204,10 @@ llvm::Error DeviceProgram::run(llvm::ArrayRef<Buffer> buffers, const Shape &shap
   return inContext(device, [&](const Loaded &loaded) {
     if (llvm::Error error = checkValues(shape, stream))
       return error;
-    return launchAll(loaded, buffers, shape, stream);
+    Launches launches(kernels, loaded.functions, buffers, shape);
+    if (llvm::Error error = checkGrids(launches.get()))
+      return error;
+    return loaded.replays->start(launches.get(), stream);
   });
 }
 

@@ -48,5 +48,6 @@ std::string cudaHome() { return text("CUDA_HOME"); }
 std::string cudaDriver() { return text("FLA_CUDA_DRIVER"); }
 std::string hipDriver() { return text("FLA_HIP_DRIVER"); }
 bool checkOffsets() { return number("FLA_CHECK_OFFSETS", 0, 0) != 0; }
+bool replayLaunches() { return number("FLA_REPLAY", 1, 0) != 0 && number("CUDA_LAUNCH_BLOCKING", 0, 0) == 0; }
 
 } // namespace fla::knobs

@@ -19,6 +19,8 @@ int fake_refused_loads = 0; /* so many loads of cubins fail */
 int fake_link_result = 0, fake_link_together = 1; /* so many wait for each other */
 atomic_int fake_links = 0, fake_links_at_once = 0; /* the most */
 int fake_loads = 0, fake_unloads = 0, fake_launches = 0, fake_reads = 0, fake_depth = 0;
+int fake_graphs = 0, fake_replays = 0, fake_graph_result = 0, fake_set_result = 0, fake_replay_result = 0, fake_priority = 0;
+int (*fake_count)(const char *code, const char *kernel) = 0; /* parameters of a kernel */
 
 typedef struct Launch {
   const char *code, *kernel;
@@ -40,6 +42,7 @@ static int num_modules = 0, num_functions = 0;
 
 void fake_reset(void) {
   fake_loads = fake_unloads = fake_launches = fake_reads = 0;
+  fake_graphs = fake_replays = fake_graph_result = fake_set_result = fake_replay_result = fake_priority = 0;
   fake_capability = 90, fake_shared_limit = 232448, fake_version = 12040;
   fake_init_result = fake_load_result = fake_launch_result = fake_capturing = 0;
   fake_refused_loads = fake_link_result = fake_links = fake_links_at_once = 0, fake_link_together = 1;
@@ -149,6 +152,66 @@ int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned 
     fake_on_launch(&launch);
   return fake_launch_result;
 }
+
+/* Graphs: chains of kernels. Parameters are copied when they are set. */
+typedef struct Node {
+  void *function;
+  unsigned x, y, z, tx, ty, tz, shared;
+  void **parameters, **extra, *kernel, *context;
+} Node;
+enum { NODES = 16, PARAMETERS = 512 };
+typedef struct Graph { int count; Node nodes[NODES]; int64_t values[NODES][PARAMETERS]; void *pointers[NODES][PARAMETERS], *context; } Graph;
+static void set_node(Graph *graph, int i, const Node *given) {
+  Function *f = given->function;
+  int count = fake_count ? fake_count(f->module->code, f->name) : 0;
+  graph->nodes[i] = *given;
+  for (int k = 0; k < count && k < PARAMETERS; ++k)
+    graph->values[i][k] = *(int64_t *)given->parameters[k], graph->pointers[i][k] = &graph->values[i][k];
+  graph->nodes[i].parameters = graph->pointers[i];
+}
+int cuGraphCreate(void **graph, unsigned flags) { return *graph = calloc(1, sizeof(Graph)), (int)flags; }
+int cuGraphAddKernelNode_v2(void **node, void *graph, void *const *before, size_t count, const Node *given) {
+  Graph *g = graph;
+  if (count != (g->count > 0) || (count && *before != (void *)(intptr_t)g->count) || g->count == NODES)
+    return 1; /* not one after another; nodes are numbers from 1 */
+  set_node(g, g->count, given);
+  return *node = (void *)(intptr_t)++g->count, 0;
+}
+int cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long flags) {
+  if (fake_graph_result || flags || capture_mode != 2)
+    return fake_graph_result ? fake_graph_result : 1;
+  Graph *g = malloc(sizeof(Graph));
+  memcpy(g, graph, sizeof(Graph));
+  for (int i = 0; i < g->count; ++i)
+    g->nodes[i].parameters = 0; /* to be set */
+  return g->context = current(), *executable = g, ++fake_graphs, 0;
+}
+int cuGraphExecKernelNodeSetParams_v2(void *executable, void *node, const Node *given) {
+  Graph *g = executable;
+  int i = (int)(intptr_t)node - 1;
+  if (fake_set_result || i < 0 || i >= g->count || given->function != g->nodes[i].function || g->context != current())
+    return 1;
+  return set_node(g, i, given), 0;
+}
+int cuGraphLaunch(void *executable, void *stream) {
+  Graph *g = executable;
+  if (fake_replay_result || fake_capturing)
+    return 1;
+  ++fake_replays;
+  for (int i = 0; i < g->count; ++i) {
+    Node *n = &g->nodes[i];
+    if (!n->parameters)
+      return 1;
+    int result = cuLaunchKernel(n->function, n->x, n->y, n->z, n->tx, n->ty, n->tz, n->shared, stream, n->parameters, n->extra);
+    if (result)
+      return result;
+  }
+  return 0;
+}
+int cuGraphDestroy(void *graph) { return free(graph), 0; }
+int cuGraphExecDestroy(void *executable) { return free(executable), --fake_graphs, 0; }
+int cuStreamGetPriority(void *stream, int *priority) { return (void)stream, *priority = fake_priority, 0; }
+
 int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *stream) {
   return (void)stream, ++fake_reads, memcpy(to, (const void *)from, bytes), 0;
 }

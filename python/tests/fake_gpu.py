@@ -43,6 +43,7 @@ class FakeLaunch(ctypes.Structure):
                 ("stream", ctypes.c_void_p), ("parameters", ctypes.POINTER(ctypes.POINTER(ctypes.c_int64)))]
 
 
+_COUNT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)
 _ON_LAUNCH = ctypes.CFUNCTYPE(None, ctypes.POINTER(FakeLaunch))
 
 
@@ -55,6 +56,7 @@ class Driver:
         self.parameters: dict[tuple[str, str], int] = {}  # their number, by code and kernel
         self.on_launch = None
         self._callback = _ON_LAUNCH(self._record)
+        self._count = _COUNT(lambda code, kernel: self.parameters[code.decode(), kernel.decode()])
         self.reset()
 
     def reset(self) -> None:
@@ -62,8 +64,8 @@ class Driver:
         self.library.fake_select_none()
         self.launches.clear()
         self.on_launch = None
-        hook = ctypes.c_void_p.in_dll(self.library, "fake_on_launch")
-        hook.value = ctypes.cast(self._callback, ctypes.c_void_p).value
+        for name, function in (("fake_on_launch", self._callback), ("fake_count", self._count)):
+            ctypes.c_void_p.in_dll(self.library, name).value = ctypes.cast(function, ctypes.c_void_p).value
 
     def __getitem__(self, name: str) -> int:
         return ctypes.c_int.in_dll(self.library, name).value

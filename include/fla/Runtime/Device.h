@@ -8,6 +8,7 @@
 #ifndef FLA_RUNTIME_DEVICE_H
 #define FLA_RUNTIME_DEVICE_H
 
+#include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 
@@ -33,6 +34,14 @@ struct DeviceKernel {
   int64_t chunk = 1, blocks = 1;
   bool overChunks = false;
   std::vector<int64_t> arguments; ///< its buffers, as indices into the program's arguments
+};
+
+/// A kernel in a context, and what one run of it takes.
+struct DeviceLaunch {
+  void *function;
+  const DeviceKernel *kernel;
+  int64_t grid;      ///< blocks, at least one
+  void **parameters; ///< where each parameter lies, until the launch returns
 };
 
 /// Zero where a driver does not say.
@@ -74,8 +83,19 @@ public:
   virtual void unloadModule(uint64_t id, void *module) = 0;
   virtual llvm::Expected<void *> function(void *module, const DeviceKernel &kernel) = 0;
 
-  /// Starts `grid` blocks on a stream and returns at once.
-  virtual llvm::Error launch(void *function, const DeviceKernel &kernel, int64_t grid, void *stream, void **parameters) = 0;
+  /// Starts a kernel on a stream and returns at once.
+  virtual llvm::Error launch(const DeviceLaunch &launch, void *stream) = 0;
+
+  /// Whether `replay` may be used on a stream now; false for drivers without it.
+  virtual bool replays(void *stream) { return false; }
+  /// The launches in order, in the current context, as something to replay; null if the driver refuses.
+  virtual void *record(llvm::ArrayRef<DeviceLaunch> launches) { return nullptr; }
+  /// Starts the recorded kernels on a stream with the grids and parameters of these launches,
+  /// and returns at once. False if the driver refuses; nothing has started then.
+  virtual bool replay(void *recording, llvm::ArrayRef<DeviceLaunch> launches, void *stream) { return false; }
+  /// Of the context `id`; silent where that is gone.
+  virtual void forget(uint64_t id, void *recording) {}
+
   /// Copies to the host and waits for it.
   virtual llvm::Error read(void *to, const void *from, int64_t bytes, void *stream) = 0;
   virtual bool isCapturing(void *stream) = 0;

@@ -27,10 +27,12 @@
 
 namespace fla::runtime {
 
+class Replays;
+
 /// Device code and its kernels, loaded into a context at the first run there.
 class DeviceProgram {
 public:
-  DeviceProgram(DeviceCode code, std::vector<DeviceKernel> kernels) : code(std::move(code)), kernels(std::move(kernels)) {}
+  DeviceProgram(DeviceCode code, std::vector<DeviceKernel> kernels);
   ~DeviceProgram();
   DeviceProgram(const DeviceProgram &) = delete;
 
@@ -49,12 +51,12 @@ private:
   struct Loaded {
     void *module = nullptr;
     std::vector<void *> functions; ///< one a kernel
+    std::unique_ptr<Replays> replays;
   };
   llvm::Error inContext(int64_t device, llvm::function_ref<llvm::Error(const Loaded &)> work);
   llvm::Expected<DeviceDriver *> openDriver();
   llvm::Expected<const Loaded *> loadedAt(uint64_t context, int64_t device);
-  llvm::Expected<Loaded> load(int64_t device);
-  llvm::Error launchAll(const Loaded &loaded, llvm::ArrayRef<Buffer> buffers, const Shape &shape, void *stream);
+  llvm::Expected<Loaded> load(uint64_t context, int64_t device);
   llvm::Error checkValues(const Shape &shape, void *stream);
 
   DeviceCode code;

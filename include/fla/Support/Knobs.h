@@ -14,6 +14,9 @@
 // | FLA_CHECK_OFFSETS| 0                   | 1: wait for and check the values of a GPU    |
 // |                  |                     | call's cu_seqlens and state_indices (not     |
 // |                  |                     | while capturing)                             |
+// | FLA_REPLAY       | 1                   | 0: start each kernel of a GPU program by     |
+// |                  |                     | itself, not as a recording of all (so does   |
+// |                  |                     | CUDA_LAUNCH_BLOCKING=1)                      |
 //
 // Read afresh at each call, so that a test can change them. Nothing else in the
 // project calls getenv.
@@ -45,6 +48,8 @@ std::string cudaDriver();
 std::string hipDriver();
 /// FLA_CHECK_OFFSETS.
 bool checkOffsets();
+/// FLA_REPLAY, unless launches are to be waited for one by one.
+bool replayLaunches();
 
 } // namespace fla::knobs
 
