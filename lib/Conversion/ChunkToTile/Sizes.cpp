@@ -78,6 +78,10 @@ static int64_t chunkByStates(chunk::ProgramOp program, const TileSizes &sizes, c
   });
   while (chunk > 16 && chunk * widest * budget.operandBytes > budget.shared / 4)
     chunk /= 2;
+  // Rows so wide fill a thread's registers 16 at a time (based, 512: 1.13 times as fast as 32
+  // with the backward, whose gradients then leave the loop over chunks).
+  if (widest > 256)
+    chunk = std::min<int64_t>(chunk, 16);
   while (chunk > 1 && chunk * scanned > budget.largestState() / 2)
     chunk /= 2;
   return chunk;
