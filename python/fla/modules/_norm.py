@@ -6,7 +6,8 @@ before the norm instead of after it. Everything is float32 inside (float64 for f
 The backward pass is written out because of memory: PyTorch's own would keep three to six
 float32 tensors per norm, this one keeps the inputs in their dtype and computes the row
 statistics again. It consists of differentiable operations of the inputs. Large inputs on a
-CPU go through a definition for the compiler (RMS norms) or, in float32, PyTorch's layer norm.
+CPU go through a definition for the compiler (RMS norms) or, in float32, PyTorch's layer norm;
+on a GPU through PyTorch's kernels where it has one.
 """
 
 from __future__ import annotations
@@ -139,8 +140,15 @@ class _NormaliseLinear(torch.autograd.Function):
         return *_gradients(dout @ linear_weight, x, weight, bias, gate, ctx.kind), dlinear_weight, dlinear_bias, None
 
 
+def _is_one_kernel(x, weight, bias, gate, dtype: torch.dtype, kind: Kind) -> bool:
+    """Whether PyTorch has a kernel for this on a GPU, float32 inside: both are of one type then, without a gate."""
+    if dtype != x.dtype or kind.groups > 1 or gate is not None or not is_large(x, "cuda"):
+        return False
+    return all(t is None or t.dtype == x.dtype for t in (weight, bias)) and (kind.centred or bias is None)
+
+
 def _fastest(x, weight, bias, gate, dtype: torch.dtype, kind: Kind) -> torch.Tensor:
-    """The normalised rows [R, D] in ``dtype``, by what is fastest for large ones on a CPU."""
+    """The normalised rows [R, D] in ``dtype``, by what is fastest for large ones."""
     if gate is not None:
         gate_named(kind.activation)
     if dtype == x.dtype and kind.groups == 1 and not kind.gate_first and is_large(x):
@@ -150,6 +158,10 @@ def _fastest(x, weight, bias, gate, dtype: torch.dtype, kind: Kind) -> torch.Ten
         # In bfloat16 PyTorch adds up the gradients of parameters in bfloat16.
         if gate is None and all(t is None or t.dtype == torch.float32 for t in (x, weight, bias)):
             return F.layer_norm(x, x.shape[-1:], weight, bias, kind.eps)
+    if _is_one_kernel(x, weight, bias, gate, dtype, kind):
+        if kind.centred:
+            return cast(F.layer_norm(x, x.shape[-1:], weight, bias, kind.eps), dtype)
+        return cast(F.rms_norm(x, x.shape[-1:], weight, kind.eps), dtype)
     return _Normalise.apply(x, weight, bias, gate, dtype, kind)
 
 

@@ -1,8 +1,8 @@
 """Rows of Euclidean length one: y = x / sqrt(sum(x^2) + eps) over the last dimension.
 
 Computed in float32 (float64 for float64). The backward pass keeps x alone and computes
-the lengths again; PyTorch's own would keep float32 copies. Large inputs on a CPU go through
-a definition for the compiler.
+the lengths again; PyTorch's own would keep float32 copies. Large inputs go through a definition
+for the compiler, on a GPU as well.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class L2NormFunction(torch.autograd.Function):
 
 def l2norm(x: torch.Tensor, eps: float = 1e-6, output_dtype: torch.dtype | None = None) -> torch.Tensor:
     """``x [..., D]`` with rows of length one, in ``output_dtype`` or the dtype of x."""
-    if x.dim() and output_dtype in (None, x.dtype) and is_large(rows := x.reshape(-1, x.shape[-1])):
+    if x.dim() and output_dtype in (None, x.dtype) and is_large(rows := x.reshape(-1, x.shape[-1]), x.device.type):
         from ._rows import unit_rows
         return unit_rows(rows, eps).reshape(x.shape)
     return L2NormFunction.apply(x, eps, output_dtype)

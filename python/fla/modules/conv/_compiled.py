@@ -1,6 +1,7 @@
 """The short convolution by the library's definition, on inputs for which that is faster than PyTorch.
 
-That is on a CPU, with four taps and silu, and with enough tokens to pay for a call
+That is with four taps and silu, and with enough tokens to pay for a call; on a GPU also with
+enough channels of sequences, since each walks its tokens by itself
 (docs/Rationale/short-convolution.md has the figures). Anything else is left to
 :mod:`fla.modules.conv._taps`. A backward of this one cannot be differentiated again.
 """
@@ -14,13 +15,16 @@ __all__ = ["convolve_compiled", "is_faster"]
 _WIDTH = 4  # taps of the definition
 _CHANNELS = 64  # of a head: its rows of a chunk fit the first-level cache; other heads are other threads' work
 _TOKENS = 64  # of a sequence, at least: a backward takes that many at a time
+_BLOCKS = 128  # of heads of sequences on a GPU, at least
 _NUMBERS = 1 << 18  # of x, at least: a call takes as long as PyTorch does for so many
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def is_faster(x: torch.Tensor, weight: torch.Tensor, activation: str | None, sequences: int) -> bool:
     """Whether ``x [B, T, D]`` of so many sequences is better taken by the compiled definition."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or x.dtype not in _DTYPES:
+    if x.device.type not in ("cpu", "cuda") or torch.compiler.is_compiling() or x.dtype not in _DTYPES:
+        return False
+    if x.is_cuda and sequences * (x.shape[2] // _CHANNELS) < _BLOCKS:
         return False
     fits = weight.shape[1] == _WIDTH and activation is not None and x.shape[2] % _CHANNELS == 0
     return fits and x.numel() >= _NUMBERS and x.shape[0] * x.shape[1] >= _TOKENS * max(sequences, 1)
