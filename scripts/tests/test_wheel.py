@@ -80,7 +80,10 @@ def run(command, **options) -> subprocess.CompletedProcess:
 
 
 def pip(environment: Path, *words) -> None:
-    done = run([sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", environment / "bin" / "python", *words])
+    # pip removes bytecode where it would put it: beside the modules, as the environment's Python does.
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPYCACHEPREFIX"}
+    done = run([sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", environment / "bin" / "python", *words],
+               env=variables)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
