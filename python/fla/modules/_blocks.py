@@ -26,9 +26,9 @@ def step_for(x: torch.Tensor, width: int) -> int | None:
     return step if x.numel() > 2 * step * width else None
 
 
-def is_large(rows: torch.Tensor, device: str = "cpu") -> bool:
-    """Whether ``rows [R, D]`` are there and worth a compiled call, which takes as long as PyTorch for 2^18 numbers."""
-    if rows.device.type != device or torch.compiler.is_compiling() or rows.dtype not in _COMPILED:
+def is_large(rows: torch.Tensor, *devices: str) -> bool:
+    """Whether ``rows [R, D]`` are on one of the devices and worth a compiled call, which takes as long as PyTorch for 2^18 numbers."""
+    if rows.device.type not in devices or torch.compiler.is_compiling() or rows.dtype not in _COMPILED:
         return False
     return rows.numel() >= 1 << 18 and 32 <= rows.shape[1] <= 8192
 

@@ -151,7 +151,7 @@ def _fastest(x, weight, bias, gate, dtype: torch.dtype, kind: Kind) -> torch.Ten
     """The normalised rows [R, D] in ``dtype``, by what is fastest for large ones."""
     if gate is not None:
         gate_named(kind.activation)
-    if dtype == x.dtype and kind.groups == 1 and not kind.gate_first and is_large(x):
+    if dtype == x.dtype and kind.groups == 1 and not kind.gate_first and is_large(x, "cpu"):
         if not kind.centred:
             from ._rows import norm_rows
             return norm_rows(x, weight, bias, gate, kind.eps, kind.activation)

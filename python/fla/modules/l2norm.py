@@ -62,7 +62,7 @@ class L2NormFunction(torch.autograd.Function):
 
 def l2norm(x: torch.Tensor, eps: float = 1e-6, output_dtype: torch.dtype | None = None) -> torch.Tensor:
     """``x [..., D]`` with rows of length one, in ``output_dtype`` or the dtype of x."""
-    if x.dim() and output_dtype in (None, x.dtype) and is_large(rows := x.reshape(-1, x.shape[-1]), x.device.type):
+    if x.dim() and output_dtype in (None, x.dtype) and is_large(rows := x.reshape(-1, x.shape[-1]), "cpu", "cuda"):
         from ._rows import unit_rows
         return unit_rows(rows, eps).reshape(x.shape)
     return L2NormFunction.apply(x, eps, output_dtype)

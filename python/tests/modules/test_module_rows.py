@@ -27,7 +27,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_large_rows_as_small_ones(name, dtype, monkeypatch):
     function, *tensors = CASES[name]
-    assert _blocks.is_large(X.to(dtype).reshape(-1, 64))
+    assert _blocks.is_large(X.to(dtype).reshape(-1, 64), "cpu")
 
     def run():
         inputs = [t.to(dtype).requires_grad_() for t in tensors]
@@ -64,3 +64,8 @@ def test_double_backward_of_large_rows_is_refused():
     slope, = torch.autograd.grad(rms_norm(x, W, None).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="second derivatives are not available"):
         slope.sum().backward()
+
+
+def test_devices_without_kernels_take_pytorch():
+    assert l2norm.l2norm(torch.empty(1024, 1024, device="meta")).shape == (1024, 1024)
+    assert rms_norm(torch.empty(1024, 1024, device="meta"), None, None).is_meta
