@@ -113,6 +113,7 @@ static void addKernelize(OpPassManager &pm, const CompileOptions &options) {
     pm.addPass(createFissionLeaves());
     pm.addPass(createFissionLoops());
     pm.addPass(createSimplifyTiles());
+    pm.addPass(createFissionChunks());
   }
 }
 

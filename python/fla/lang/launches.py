@@ -7,18 +7,15 @@ Prepared, which finds the addresses, allocates and starts all kernels in one nat
 from __future__ import annotations
 
 import functools
-import math
 
 import torch
 
 from .. import _native
 from . import devices
 from .programs import NOTHING, Launch, Program, row_of, sizes_of
+from .room import Room
 
 __all__ = ["Layout", "Prepared"]
-
-# Of the rows that share a tensor, in bytes: what copies of whole lines want.
-ALIGNMENT = 256
 
 _current_device = getattr(torch._C, "_cuda_getDevice", None)
 _empty_on_current = getattr(getattr(torch._C, "_dynamo", None) and torch._C._dynamo.guards, "_empty_strided_cuda", None)
@@ -33,7 +30,7 @@ class Layout:
         self.sources: list[tuple[int, int, int]] = []  # (row, tensor of the call, byte)
         self.values: list[tuple[int, float]] = []  # (row, number)
         self.made: list[tuple] = []  # (function, its arguments, [(row, byte)])
-        self._shared: dict[str, int] = {}  # what rows share a tensor, as indices into made
+        self._shared: dict[str, tuple[int, Room]] = {}  # what rows share a tensor: its index in made, and its room
         self.quick = _empty_on_current is not None and device.type == "cuda"
         self._empty = _empty_on_current if self.quick else functools.partial(_empty, device)
 
@@ -69,13 +66,13 @@ class Layout:
         """A part of the uninitialised tensor of this name, which grows: (its index among what is made, byte)."""
         t = self.like(spec)
         if name not in self._shared:
-            self._shared[name] = len(self.made)
+            self._shared[name] = len(self.made), Room()
             self.made.append((self._empty, ((0,), (1,), torch.uint8), []))
-        index = self._shared[name]
-        make, ((begin,), strides, dtype), parts = self.made[index]
+        index, room = self._shared[name]
+        begin = room.place(t.numel() * t.element_size(), spec.life)
+        make, (_, strides, dtype), parts = self.made[index]
         parts.append((self.row, begin))
-        end = begin + -(-math.prod(t.shape) * t.element_size() // ALIGNMENT) * ALIGNMENT
-        self.made[index] = make, ((end,), strides, dtype), parts
+        self.made[index] = make, ((room.size,), strides, dtype), parts
         self.flat += row_of(t, spec)
         return index, begin
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import array
 import json
+import math
+import sys
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +17,7 @@ from . import devices
 from .calls import DTYPES
 from .definition import Definition
 from .errors import DefinitionError
+from .room import Room
 
 __all__ = ["NOTHING", "Program", "Launch", "ask", "compile_program", "gathered", "inner_contiguous", "needs_zeros", "row_of",
            "run_program", "sizes_of"]
@@ -22,6 +25,9 @@ __all__ = ["NOTHING", "Program", "Launch", "ask", "compile_program", "gathered",
 _TORCH = {text: dtype for dtype, text in DTYPES.items()}
 _LOCK = threading.Lock()
 _LOCKS: dict[tuple, threading.Lock] = {}  # of the compilation of each program
+
+
+ALWAYS = sys.maxsize
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class ArgSpec:
     dtype: torch.dtype
     partial: bool = False
     alike: bool = False  # a final state that must not be the initial one
+    life: tuple[int, int] = (0, ALWAYS)  # of what the program keeps to itself: first and last kernel that needs it
 
     @property
     def key(self) -> str:
@@ -120,10 +127,17 @@ def ask(function: str, definition: Definition, options: dict):
         raise DefinitionError(str(error)) from None
 
 
+def _life(place: int, role: str, kernels) -> tuple[int, int]:
+    """First and last kernel, of a program that tells them, that has a row; what callers see lives always."""
+    having = [i for i, kernel in enumerate(kernels) if place in kernel["args"]]
+    return (having[0], having[-1]) if role == "temp" and having else (0, ALWAYS)
+
+
 def _manifest(text: str) -> tuple[int, tuple[ArgSpec, ...]]:
     facts = json.loads(text)
     rows = tuple(ArgSpec(a["name"], a["role"], a["kind"], tuple(a["shape"]), _TORCH.get(a["dtype"], torch.float32),
-                         bool(a.get("partial")), bool(a.get("alike"))) for a in facts["args"])
+                         bool(a.get("partial")), bool(a.get("alike")), _life(i, a["role"], facts.get("kernels", ())))
+                 for i, a in enumerate(facts["args"]))
     return int(facts.get("chunk") or 0), rows
 
 
@@ -206,6 +220,17 @@ def _allocate(spec: ArgSpec, launch: Launch, chunk: int, device: torch.device) -
     return t
 
 
+def _temporaries(program: Program, launch: Launch, device: torch.device) -> dict[str, torch.Tensor]:
+    """What kernels of a GPU leave for each other, by name: parts of one tensor."""
+    room, parts = Room(), []
+    for spec in program.rows("temp"):
+        shape = launch.extents(spec, program.chunk)
+        size = math.prod(shape) * spec.dtype.itemsize
+        parts.append((spec, shape, room.place(size, spec.life), size))
+    memory = torch.empty(room.size, dtype=torch.uint8, device=device)
+    return {spec.name: memory[begin:begin + size].view(spec.dtype).view(shape) for spec, shape, begin, size in parts}
+
+
 def sizes_of(launch: Launch) -> list[int]:
     """Run-time sizes as the compiler's runtime takes them, with the addresses of offsets and indices."""
     offsets, indices = (0 if t is None else t.data_ptr() for t in (launch.offsets, launch.indices))
@@ -243,6 +268,7 @@ def run_program(program: Program, launch: Launch, values: dict, given: dict, dev
     """
     written: list[tuple[ArgSpec, torch.Tensor]] = []
     keep, flat, cells = [], [], _Values(device)
+    temporaries = {} if cells.index is None else _temporaries(program, launch, device)
     for spec in program.args:
         if spec.kind == "value" and spec.role == "input":
             flat += (cells.address(values[spec.name]), 0, 0, 0, 1)
@@ -251,6 +277,8 @@ def run_program(program: Program, launch: Launch, values: dict, given: dict, dev
             t = given[spec.role].get(spec.key)
         elif spec.role in skipped:
             t = None
+        elif spec.name in temporaries:
+            t = temporaries[spec.name]
         else:
             t = _allocate(spec, launch, program.chunk, device)
             written.append((spec, t))

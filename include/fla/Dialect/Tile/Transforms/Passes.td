@@ -88,6 +88,24 @@ def FissionLoops : Pass<"fla-fission-loops", "::mlir::ModuleOp"> {
   let dependentDialects = ["::fla::tile::TileDialect"];
 }
 
+def FissionChunks : Pass<"fla-fission-chunks", "::mlir::ModuleOp"> {
+  let summary = "Divides a long kernel over chunks";
+  let description = [{
+    A kernel that does much holds more tiles at once than there are registers for, and a compiler takes long
+    over its text. It becomes two: `<name>_part0` does about half of the work and stores, in buffers of
+    kind `saved` and role `temp`, what the other, which keeps the name, reads of it; matrices that are
+    only operands of products in the type that products take. Light work (loads, elementwise arithmetic, sums of
+    gates) is done again where that moves less memory. The cut is one that moves little and leaves either
+    part at most two thirds of the text. Parts that are still long are divided further.
+
+    Text is counted in instructions of a thread, by estimate. Kernels stay whole of at most
+    `longest`, those without such a cut, and where more would be stored than the kernel reads and writes.
+    Example: test/Dialect/Tile/Transforms/fission-chunks.mlir.
+  }];
+  let options = [Option<"longest", "longest", "int64_t", "2000", "instructions of a kernel that stays whole">];
+  let dependentDialects = ["::fla::tile::TileDialect"];
+}
+
 def PadTiles : Pass<"fla-pad-tiles", "::mlir::ModuleOp"> {
   let summary = "Makes every axis of a kernel's tiles a power of two";
   let description = [{

@@ -1,0 +1,133 @@
+//===- FissionChunks.cpp - two kernels over chunks of a long one ----------===//
+//
+//   tile.kernel @f(%q, %k, %v, out %dq, out %dk) over_chunks {
+//     %p = tile.dot %q, %k  ...  tile.store .., %dq[%c]
+//     %x = tile.dot %p, %v  ...  tile.store .., %dk[%c]
+//   }
+//   ==>
+//   tile.kernel @f_part0(%q, %k, out %dq, out %0) over_chunks { %p = tile.dot %q, %k  tile.store %p, %0[%c]  ... }
+//   tile.kernel @f(%v, %0, out %dk) over_chunks { %x = tile.dot (tile.load %0[%c]), %v  ... }
+//
+// For examples see test/Dialect/Tile/Transforms/fission-chunks.mlir.
+//===----------------------------------------------------------------------===//
+#include "Halves.h"
+#include "fla/Dialect/Tile/Transforms/Passes.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Pass/PassManager.h"
+
+using namespace mlir;
+using namespace fla::tile;
+
+namespace fla {
+#define GEN_PASS_DEF_FISSIONCHUNKS
+#include "fla/Dialect/Tile/Transforms/Passes.h.inc"
+} // namespace fla
+
+namespace {
+/// A value of the first kernel that the second reads.
+struct Shared {
+  std::string name;
+  Value written, read; ///< in the first, in the second
+  BufferType buffer;
+};
+
+/// The parts of a kernel.
+class Division {
+public:
+  Division(KernelOp kernel, int64_t longest) : name(kernel.getSymName()), longest(longest), parts{kernel} {}
+  void run();
+
+private:
+  bool divide(unsigned i);
+  void storeShared(KernelOp first, ArrayRef<Shared> values);
+  void loadShared(KernelOp second, MutableArrayRef<Shared> values);
+
+  std::string name; ///< of the whole
+  int64_t longest;
+  SmallVector<KernelOp> parts; ///< in order
+  int64_t numShared = 0;
+};
+} // namespace
+
+static Value chunkOf(KernelOp kernel) { return *kernel.getBody().getOps<ChunkIdOp>().begin(); }
+
+void Division::storeShared(KernelOp first, ArrayRef<Shared> values) {
+  Arguments arguments;
+  arguments.addAll(first);
+  OpBuilder builder(first);
+  builder.setInsertionPoint(first.getBody().front().getTerminator());
+  for (const Shared &value : values) {
+    arguments.addTemp(builder, value.name, /*output=*/true);
+    Value buffer = first.getBody().addArgument(value.buffer, value.written.getLoc());
+    StoreOp::create(builder, value.written.getLoc(), value.written, buffer, chunkOf(first));
+  }
+  arguments.give(first, first->hasAttr("roles"));
+}
+
+void Division::loadShared(KernelOp second, MutableArrayRef<Shared> values) {
+  Arguments arguments;
+  arguments.addAll(second);
+  OpBuilder builder(second);
+  builder.setInsertionPointAfter(chunkOf(second).getDefiningOp());
+  for (Shared &value : values) {
+    arguments.addTemp(builder, value.name, /*output=*/false);
+    Value buffer = second.getBody().addArgument(value.buffer, value.read.getLoc());
+    value.read.replaceAllUsesWith(LoadOp::create(builder, value.read.getLoc(), value.read.getType(), buffer, chunkOf(second), APFloat(0.0)));
+  }
+  arguments.give(second, second->hasAttr("roles"));
+}
+
+/// Part `i` becomes the second of two; false if it stays whole.
+bool Division::divide(unsigned i) {
+  KernelOp kernel = parts[i];
+  if (textOf(kernel) <= longest)
+    return false;
+  Halves halves(kernel);
+  if (!halves.find() || halves.storedBytes() > bytesOfBuffers(kernel))
+    return false;
+  kernel->setAttr("operands", TypeAttr::get(operandType(kernel))); // the arguments that told may lie in one of them
+  OpBuilder builder(kernel);
+  IRMapping copies;
+  auto first = cast<KernelOp>(builder.clone(*kernel, copies));
+  SmallVector<Shared> values;
+  for (Value value : halves.stored())
+    values.push_back({name + "_parts." + std::to_string(numShared++), copies.lookup(value), value,
+                      bufferFor(value, halves.storedType(value), kernel.getBlocks())});
+  SmallVector<Operation *> stores;
+  for (StoreOp store : kernel.getBody().getOps<StoreOp>())
+    stores.push_back(halves.isFirst(store) ? store.getOperation() : copies.lookup(store.getOperation()));
+  storeShared(first, values);
+  loadShared(kernel, values);
+  for (Operation *store : stores)
+    store->erase();
+  for (KernelOp part : {first, kernel})
+    dropUnused(part, &part.getBody().front());
+  parts.insert(parts.begin() + i, first);
+  return true;
+}
+
+void Division::run() {
+  for (unsigned i = 0; i < parts.size();)
+    if (!divide(i))
+      ++i;
+  for (unsigned i = 0; i + 1 < parts.size(); ++i)
+    parts[i].setSymName(name + "_part" + std::to_string(i));
+}
+
+/// Whether the kernel is one block of operations that works on one chunk.
+static bool isDivisible(KernelOp kernel) {
+  return kernel.getOverChunks() && !kernel.getBody().getOps<ChunkIdOp>().empty() &&
+         llvm::none_of(kernel.getBody().front(), [](Operation &op) { return op.getNumRegions() > 0; });
+}
+
+namespace {
+struct FissionChunks : fla::impl::FissionChunksBase<FissionChunks> {
+  using FissionChunksBase::FissionChunksBase;
+
+  void runOnOperation() override {
+    for (auto kernel : llvm::to_vector(getOperation().getOps<KernelOp>()))
+      if (isDivisible(kernel))
+        Division(kernel, longest).run();
+  }
+};
+} // namespace

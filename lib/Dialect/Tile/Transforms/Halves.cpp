@@ -1,0 +1,245 @@
+//===- Halves.cpp - where a kernel over chunks is best divided ------------===//
+#include "Halves.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+
+namespace fla::tile {
+
+/// Work that both kernels may do rather than store what it gives.
+static bool isLight(Operation *op) {
+  return isElementwise(op) || op->getDialect()->getNamespace() == math::MathDialect::getDialectNamespace() || op->hasTrait<OpTrait::ConstantLike>() ||
+         isa<LoadOp, ChunkIdOp, FirstBlockOp, ValidOp, InsideOp, SegSumOp, LevelDecayOp>(op);
+}
+
+//===----------------------------------------------------------------------===//
+// Instructions of a thread, as counted in kernels for NVIDIA's GPUs
+//===----------------------------------------------------------------------===//
+
+static constexpr int64_t kThreads = 256, kWarps = 8; // of a block
+
+static int64_t textOfLoad(int64_t share) { return 16 + 2 * share; }
+static int64_t textOfStore(int64_t share) { return 16 + 4 * share; }
+
+int64_t textOf(Operation *op) {
+  auto share = [](Value value) { return llvm::divideCeil(elements(value), kThreads); };
+  if (auto dot = dyn_cast<DotOp>(op)) {
+    ArrayRef<int64_t> a = shapeOf(dot.getA().getType());
+    int64_t terms = dot.getTransposeA() ? a.front() : a.back();
+    int64_t tiles = llvm::divideCeil(elements(dot.getResult()), 16 * 8 * kWarps);
+    return 10 + 2 * tiles * llvm::divideCeil(terms, 16) + (share(dot.getA()) + share(dot.getB())) / 2;
+  }
+  if (isa<LoadOp>(op))
+    return textOfLoad(share(op->getResult(0)));
+  if (auto store = dyn_cast<StoreOp>(op))
+    return textOfStore(share(store.getValue()));
+  if (isa<ReduceOp>(op))
+    return 40 + share(op->getOperand(0));
+  if (isa<BroadcastOp, ChunkIdOp, FirstBlockOp>(op) || op->hasTrait<OpTrait::ConstantLike>())
+    return 0;
+  int64_t results = 0;
+  for (Value result : op->getResults())
+    results += share(result);
+  if (isHeavy(op) || isa<CumSumOp, ScanOp, ScanGradOp>(op)) // along the tokens
+    return 10 * results;
+  bool isArith = op->getDialect()->getNamespace() == arith::ArithDialect::getDialectNamespace();
+  return isArith ? results : 2 * results;
+}
+
+int64_t textOf(KernelOp kernel) {
+  int64_t sum = 0;
+  kernel.walk([&](Operation *op) { sum += isa<KernelOp>(op) ? 0 : textOf(op); });
+  return sum;
+}
+
+//===----------------------------------------------------------------------===//
+// The kernel as a graph
+//===----------------------------------------------------------------------===//
+
+Halves::Halves(KernelOp kernel) : kernel(kernel), operands(operandType(kernel)) {
+  for (Operation &op : kernel.getBody().front().without_terminator())
+    addNode(op);
+  for (Number n : works)
+    for (Number from : nodes[n].needs)
+      nodes[from].readers.push_back(n);
+  for (llvm::BitVector *marks : {&isNeeded, &isStored, &isInFirst})
+    marks->resize(nodes.size());
+}
+
+void Halves::addNode(Operation &op) {
+  Number number = nodes.size();
+  Node node{&op};
+  llvm::SmallSetVector<Number, 8> reads, needs;
+  for (Value operand : op.getOperands())
+    if (auto it = numbers.find(operand.getDefiningOp()); it != numbers.end())
+      reads.insert(it->second);
+  for (Number n : reads) {
+    if (nodes[n].isWork)
+      needs.insert(n);
+    else
+      needs.insert(nodes[n].needs.begin(), nodes[n].needs.end());
+  }
+  node.operands.assign(reads.begin(), reads.end());
+  node.needs.assign(needs.begin(), needs.end());
+  node.isWork = !isLight(&op);
+  node.text = textOf(&op);
+  if (auto load = dyn_cast<LoadOp>(op)) {
+    node.bytes = elements(load.getResult()) * bytes(load.getBuffer().getType().getElementType());
+  } else if (op.getNumResults() == 1) {
+    Type type = op.getResult(0).getType();
+    // A number a chunk has no place for each block of columns.
+    node.storable = isa<FloatType>(getElementTypeOrSelf(type)) && (isa<RankedTensorType>(type) || kernel.getBlocks() == 1);
+    node.bytes = node.storable ? elements(op.getResult(0)) * bytes(storedType(op.getResult(0))) : 0;
+  }
+  text += node.text;
+  numbers[&op] = number;
+  if (node.isWork)
+    works.push_back(number);
+  nodes.push_back(std::move(node));
+}
+
+Type Halves::storedType(Value value) const {
+  Type element = getElementTypeOrSelf(value.getType());
+  return element.isF32() && isMatrix(value) && llvm::all_of(value.getUses(), isOperand) ? operands : element;
+}
+
+//===----------------------------------------------------------------------===//
+// What an assignment costs
+//===----------------------------------------------------------------------===//
+
+/// Makes what operation `n` gives available in the second kernel.
+void Halves::need(Cut &cut, Number n) {
+  const Node &node = nodes[n];
+  if (isNeeded[n] || (node.isWork && cut.second[n]))
+    return;
+  isNeeded.set(n);
+  bool isOfFirst = !node.needs.empty() && llvm::none_of(node.needs, [&](Number from) { return cut.second[from]; });
+  int64_t parts = 0;
+  for (Number from : node.needs)
+    parts += isStored[from] ? 0 : nodes[from].bytes;
+  if (node.isWork || (isOfFirst && node.storable && node.bytes < parts)) {
+    isStored.set(n);
+    cut.stored.push_back(n);
+    return;
+  }
+  for (Number operand : node.operands)
+    need(cut, operand);
+}
+
+/// Marks what the first kernel does for operation `n`.
+void Halves::needFirst(Number n) {
+  if (isInFirst[n])
+    return;
+  isInFirst.set(n);
+  for (Number operand : nodes[n].operands)
+    needFirst(operand);
+}
+
+void Halves::evaluate(Cut &cut) {
+  for (llvm::BitVector *marks : {&isNeeded, &isStored, &isInFirst})
+    marks->reset();
+  cut.stored.clear();
+  cut.bytes = 0;
+  for (Number n : works) {
+    if (!cut.second[n])
+      needFirst(n);
+    else
+      for (Number operand : nodes[n].operands)
+        need(cut, operand);
+  }
+  int64_t first = 0, second = 0, both = 0;
+  for (Number n : cut.stored) {
+    needFirst(n);
+    constexpr int64_t kNever = int64_t(1) << 40;
+    cut.bytes += nodes[n].storable ? nodes[n].bytes : kNever;
+    int64_t share = llvm::divideCeil(elements(nodes[n].op->getResult(0)), kThreads);
+    first += textOfStore(share);
+    second += textOfLoad(share);
+  }
+  // A turn of eight warps is as long as 40 bytes from memory are on their way.
+  constexpr int64_t kBytesOfText = 40;
+  for (unsigned n = 0; n < nodes.size(); ++n) {
+    bool isAgain = isNeeded[n] && !isStored[n];
+    first += isInFirst[n] ? nodes[n].text : 0;
+    second += isAgain || cut.second[n] ? nodes[n].text : 0;
+    if (isInFirst[n] && isAgain)
+      both += isa<LoadOp>(nodes[n].op) ? nodes[n].bytes : nodes[n].text * kBytesOfText;
+  }
+  cut.excess = std::max<int64_t>(3 * std::max(first, second) - 2 * text, 0);
+  cut.cost = 2 * cut.bytes + both;
+}
+
+//===----------------------------------------------------------------------===//
+// The search
+//===----------------------------------------------------------------------===//
+
+/// The first has all that its work needs.
+bool Halves::canMove(const Cut &cut, Number n) const {
+  if (cut.second[n])
+    return llvm::none_of(nodes[n].needs, [&](Number from) { return cut.second[from]; });
+  return llvm::all_of(nodes[n].readers, [&](Number to) { return cut.second[to]; });
+}
+
+/// Work goes to the first kernel in the order that is there, up to this share of the text.
+Halves::Cut Halves::startAt(int64_t firstText) {
+  Cut cut;
+  cut.second.resize(nodes.size());
+  int64_t sum = 0;
+  for (auto [n, node] : llvm::enumerate(nodes)) {
+    sum += node.text;
+    cut.second[n] = node.isWork && sum > firstText;
+  }
+  evaluate(cut);
+  return cut;
+}
+
+/// The best of the assignments on the way on which each piece of work moves once.
+Halves::Cut Halves::improved(Cut cut) {
+  Cut reached = cut;
+  llvm::BitVector moved(nodes.size());
+  while (true) {
+    std::optional<Number> chosen;
+    Cut next;
+    for (Number n : works) {
+      if (moved[n] || !canMove(cut, n))
+        continue;
+      Cut candidate = cut;
+      candidate.second.flip(n);
+      evaluate(candidate);
+      if (!chosen || candidate < next) {
+        chosen = n;
+        next = std::move(candidate);
+      }
+    }
+    if (!chosen)
+      return reached;
+    cut = std::move(next);
+    moved.set(*chosen);
+    if (cut < reached)
+      reached = cut;
+  }
+}
+
+bool Halves::find() {
+  std::array<Cut, 3> starts = {startAt(text / 2), startAt(text * 3 / 8), startAt(text * 5 / 8)};
+  llvm::sort(starts);
+  for (Cut &start : starts) {
+    do { // until a round gains nothing
+      best = start;
+      start = improved(best);
+    } while (start < best);
+    if (best.excess == 0)
+      return true;
+  }
+  return false;
+}
+
+bool Halves::isFirst(Operation *op) const { return !best.second[numbers.lookup(op)]; }
+
+SmallVector<Value> Halves::stored() const {
+  auto sorted = best.stored;
+  llvm::sort(sorted);
+  return llvm::map_to_vector(sorted, [&](Number n) { return Value(nodes[n].op->getResult(0)); });
+}
+
+} // namespace fla::tile

@@ -1,0 +1,78 @@
+//===- Halves.h - where a kernel over chunks is best divided ----*- C++ -*-===//
+//
+// Work, that is what is not light enough to be done twice, is assigned to the first or the second of two
+// kernels, so that none of the first reads what the second gives. What this costs is memory traffic:
+//
+//   2 * (what the second reads of the first's work, written and read) + what both load
+//
+// The search starts from the order that is there and moves one piece of work at a time, the one that
+// costs least, though it may cost more than before; the best assignment seen stays (Fiduccia and
+// Mattheyses, A Linear-Time Heuristic for Improving Network Partitions, 1982).
+//===----------------------------------------------------------------------===//
+#ifndef FLA_LIB_DIALECT_TILE_TRANSFORMS_HALVES_H
+#define FLA_LIB_DIALECT_TILE_TRANSFORMS_HALVES_H
+
+#include "Fission.h"
+#include "llvm/ADT/BitVector.h"
+
+namespace fla::tile {
+
+/// Instructions of a thread that an operation takes, by estimate.
+int64_t textOf(mlir::Operation *op);
+/// Of all that a kernel does.
+int64_t textOf(KernelOp kernel);
+
+class Halves {
+public:
+  explicit Halves(KernelOp kernel);
+  /// False if no division has two parts of similar size.
+  bool find();
+
+  /// Whether the first kernel does this work.
+  bool isFirst(mlir::Operation *op) const;
+  /// What the first stores for the second, in order.
+  llvm::SmallVector<mlir::Value> stored() const;
+  /// In which type.
+  mlir::Type storedType(mlir::Value value) const;
+  int64_t storedBytes() const { return best.bytes; }
+
+private:
+  using Number = unsigned; ///< of an operation of the kernel's block
+  struct Node {
+    mlir::Operation *op;
+    llvm::SmallVector<Number, 4> operands; ///< what it reads
+    llvm::SmallVector<Number, 4> needs, readers; ///< work, with light work between
+    bool isWork = false, storable = false;
+    int64_t text = 0, bytes = 0; ///< bytes to store its result, or that it loads
+  };
+  /// An assignment of work, and what it costs.
+  struct Cut {
+    llvm::BitVector second; ///< by number
+    llvm::SmallVector<Number> stored;
+    int64_t bytes = 0;  ///< stored
+    int64_t excess = 0; ///< text beyond two thirds in one of them
+    int64_t cost = 0;
+    bool operator<(const Cut &other) const { return std::tie(excess, cost) < std::tie(other.excess, other.cost); }
+  };
+
+  void addNode(mlir::Operation &op);
+  bool canMove(const Cut &cut, Number n) const;
+  void need(Cut &cut, Number n);
+  void needFirst(Number n);
+  void evaluate(Cut &cut);
+  Cut startAt(int64_t firstText);
+  Cut improved(Cut cut);
+
+  KernelOp kernel;
+  mlir::Type operands;
+  std::vector<Node> nodes;
+  llvm::DenseMap<mlir::Operation *, Number> numbers;
+  llvm::SmallVector<Number> works;
+  int64_t text = 0;
+  Cut best;
+  llvm::BitVector isNeeded, isStored, isInFirst; ///< while a cut is evaluated
+};
+
+} // namespace fla::tile
+
+#endif
