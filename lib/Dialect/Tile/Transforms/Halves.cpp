@@ -6,9 +6,16 @@ using namespace mlir;
 
 namespace fla::tile {
 
+/// Functions that are series of many terms.
+static bool isSeries(Operation *op) {
+  return op->getDialect()->getNamespace() == math::MathDialect::getDialectNamespace() &&
+         !isa<math::AbsFOp, math::ExpOp, math::Exp2Op, math::SqrtOp, math::RsqrtOp>(op);
+}
+
 /// Work that both kernels may do rather than store what it gives.
 static bool isLight(Operation *op) {
-  return isElementwise(op) || op->getDialect()->getNamespace() == math::MathDialect::getDialectNamespace() || op->hasTrait<OpTrait::ConstantLike>() ||
+  bool isMath = op->getDialect()->getNamespace() == math::MathDialect::getDialectNamespace();
+  return isElementwise(op) || (isMath && !isSeries(op)) || op->hasTrait<OpTrait::ConstantLike>() ||
          isa<LoadOp, ChunkIdOp, FirstBlockOp, ValidOp, InsideOp, SegSumOp, LevelDecayOp>(op);
 }
 
@@ -42,6 +49,8 @@ int64_t textOf(Operation *op) {
     results += share(result);
   if (isHeavy(op) || isa<CumSumOp, ScanOp, ScanGradOp>(op)) // along the tokens
     return 10 * results;
+  if (isSeries(op))
+    return 32 * results;
   bool isArith = op->getDialect()->getNamespace() == arith::ArithDialect::getDialectNamespace();
   return isArith ? results : 2 * results;
 }
