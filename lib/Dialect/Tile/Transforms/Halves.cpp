@@ -94,11 +94,13 @@ void Halves::addNode(Operation &op) {
   node.text = textOf(&op);
   if (auto load = dyn_cast<LoadOp>(op)) {
     node.bytes = elements(load.getResult()) * bytes(load.getBuffer().getType().getElementType());
-  } else if (op.getNumResults() == 1) {
-    Type type = op.getResult(0).getType();
+  } else {
     // A number a chunk has no place for each block of columns.
-    node.storable = isa<FloatType>(getElementTypeOrSelf(type)) && (isa<RankedTensorType>(type) || kernel.getBlocks() == 1);
-    node.bytes = node.storable ? elements(op.getResult(0)) * bytes(storedType(op.getResult(0))) : 0;
+    node.storable = llvm::all_of(op.getResultTypes(), [&](Type type) {
+      return isa<FloatType>(getElementTypeOrSelf(type)) && (isa<RankedTensorType>(type) || kernel.getBlocks() == 1);
+    });
+    for (Value result : op.getResults())
+      node.bytes += node.storable ? elements(result) * bytes(storedType(result)) : 0;
   }
   text += node.text;
   numbers[&op] = number;
@@ -161,9 +163,11 @@ void Halves::evaluate(Cut &cut) {
     needFirst(n);
     constexpr int64_t kNever = int64_t(1) << 40;
     cut.bytes += nodes[n].storable ? nodes[n].bytes : kNever;
-    int64_t share = llvm::divideCeil(elements(nodes[n].op->getResult(0)), kThreads);
-    first += textOfStore(share);
-    second += textOfLoad(share);
+    for (Value result : nodes[n].op->getResults()) {
+      int64_t share = llvm::divideCeil(elements(result), kThreads);
+      first += textOfStore(share);
+      second += textOfLoad(share);
+    }
   }
   // A turn of eight warps is as long as 40 bytes from memory are on their way.
   constexpr int64_t kBytesOfText = 40;
@@ -174,7 +178,7 @@ void Halves::evaluate(Cut &cut) {
     if (isInFirst[n] && isAgain)
       both += isa<LoadOp>(nodes[n].op) ? nodes[n].bytes : nodes[n].text * kBytesOfText;
   }
-  cut.excess = std::max<int64_t>(3 * std::max(first, second) - 2 * text, 0);
+  cut.excess = std::max<int64_t>(std::max(first, second) - limit, 0);
   cut.cost = 2 * cut.bytes + both;
 }
 
@@ -230,25 +234,36 @@ Halves::Cut Halves::improved(Cut cut) {
 }
 
 bool Halves::find() {
-  std::array<Cut, 3> starts = {startAt(text / 2), startAt(text * 3 / 8), startAt(text * 5 / 8)};
-  llvm::sort(starts);
-  for (Cut &start : starts) {
-    do { // until a round gains nothing
-      best = start;
-      start = improved(best);
-    } while (start < best);
-    if (best.excess == 0)
-      return true;
+  for (int64_t most : {text * 2 / 3, text * 3 / 4}) {
+    limit = most;
+    std::array<Cut, 3> starts = {startAt(text / 2), startAt(text * 3 / 8), startAt(text * 5 / 8)};
+    llvm::sort(starts);
+    for (Cut &start : starts) {
+      do { // until a round gains nothing
+        best = start;
+        start = improved(best);
+      } while (start < best);
+      if (best.excess == 0)
+        return true;
+    }
   }
   return false;
 }
 
 bool Halves::isFirst(Operation *op) const { return !best.second[numbers.lookup(op)]; }
 
-SmallVector<Value> Halves::stored() const {
-  auto sorted = best.stored;
-  llvm::sort(sorted);
-  return llvm::map_to_vector(sorted, [&](Number n) { return Value(nodes[n].op->getResult(0)); });
+SmallVector<Value> Halves::stored() {
+  evaluate(best);
+  auto isRead = [&](Operation *user) {
+    Number n = numbers.lookup(user);
+    return best.second[n] || (isNeeded[n] && !isStored[n]);
+  };
+  SmallVector<Value> values;
+  for (Number n : isStored.set_bits())
+    for (Value result : nodes[n].op->getResults())
+      if (llvm::any_of(result.getUsers(), isRead))
+        values.push_back(result);
+  return values;
 }
 
 } // namespace fla::tile

@@ -25,13 +25,13 @@ int64_t textOf(KernelOp kernel);
 class Halves {
 public:
   explicit Halves(KernelOp kernel);
-  /// False if no division has two parts of similar size.
+  /// False if each division leaves one of them more than three quarters of the text; two thirds are sought first.
   bool find();
 
   /// Whether the first kernel does this work.
   bool isFirst(mlir::Operation *op) const;
   /// What the first stores for the second, in order.
-  llvm::SmallVector<mlir::Value> stored() const;
+  llvm::SmallVector<mlir::Value> stored();
   /// In which type.
   mlir::Type storedType(mlir::Value value) const;
   int64_t storedBytes() const { return best.bytes; }
@@ -43,14 +43,14 @@ private:
     llvm::SmallVector<Number, 4> operands; ///< what it reads
     llvm::SmallVector<Number, 4> needs, readers; ///< work, with light work between
     bool isWork = false, storable = false;
-    int64_t text = 0, bytes = 0; ///< bytes to store its result, or that it loads
+    int64_t text = 0, bytes = 0; ///< bytes to store its results, or that it loads
   };
   /// An assignment of work, and what it costs.
   struct Cut {
     llvm::BitVector second; ///< by number
     llvm::SmallVector<Number> stored;
     int64_t bytes = 0;  ///< stored
-    int64_t excess = 0; ///< text beyond two thirds in one of them
+    int64_t excess = 0; ///< text beyond the limit in one of them
     int64_t cost = 0;
     bool operator<(const Cut &other) const { return std::tie(excess, cost) < std::tie(other.excess, other.cost); }
   };
@@ -68,7 +68,7 @@ private:
   std::vector<Node> nodes;
   llvm::DenseMap<mlir::Operation *, Number> numbers;
   llvm::SmallVector<Number> works;
-  int64_t text = 0;
+  int64_t text = 0, limit = 0; ///< of the whole, of a half
   Cut best;
   llvm::BitVector isNeeded, isStored, isInFirst; ///< while a cut is evaluated
 };

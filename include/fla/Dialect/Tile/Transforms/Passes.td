@@ -96,7 +96,7 @@ def FissionChunks : Pass<"fla-fission-chunks", "::mlir::ModuleOp"> {
     kind `saved` and role `temp`, what the other, which keeps the name, reads of it; matrices that are
     only operands of products in the type that products take. Light work (loads, elementwise arithmetic, sums of
     gates) is done again where that moves less memory. The cut is one that moves little and leaves either
-    part at most two thirds of the text. Parts that are still long are divided further.
+    part at most three quarters of the text. Parts that are still long are divided further.
 
     Text is counted in instructions of a thread, by estimate. Kernels stay whole of at most
     `longest`, those without such a cut, and where more would be stored than the kernel reads and writes.
