@@ -80,10 +80,8 @@ void Division::loadShared(KernelOp second, MutableArrayRef<Shared> values) {
 /// Part `i` becomes the second of two; false if it stays whole.
 bool Division::divide(unsigned i) {
   KernelOp kernel = parts[i];
-  if (textOf(kernel) <= longest)
-    return false;
   Halves halves(kernel);
-  if (!halves.find() || halves.storedBytes() > bytesOfBuffers(kernel))
+  if (halves.instructions() <= longest || !halves.find() || halves.storedBytes() > bytesOfBuffers(kernel))
     return false;
   kernel->setAttr("operands", TypeAttr::get(operandType(kernel))); // the arguments that told may lie in one of them
   OpBuilder builder(kernel);
@@ -126,8 +124,10 @@ struct FissionChunks : fla::impl::FissionChunksBase<FissionChunks> {
 
   void runOnOperation() override {
     for (auto kernel : llvm::to_vector(getOperation().getOps<KernelOp>()))
-      if (isDivisible(kernel))
-        Division(kernel, longest).run();
+      if (isDivisible(kernel)) {
+        bool isCrowded = Halves(kernel).numbersHeld() > held;
+        Division(kernel, isCrowded ? longestCrowded : longest).run();
+      }
   }
 };
 } // namespace

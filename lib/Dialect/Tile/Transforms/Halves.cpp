@@ -1,6 +1,5 @@
 //===- Halves.cpp - where a kernel over chunks is best divided ------------===//
 #include "Halves.h"
-#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 
@@ -25,40 +24,38 @@ static bool isLight(Operation *op) {
 
 static constexpr int64_t kThreads = 256, kWarps = 8; // of a block
 
+static int64_t shareOf(Value value) { return llvm::divideCeil(elements(value), kThreads); }
 static int64_t textOfLoad(int64_t share) { return 16 + 2 * share; }
 static int64_t textOfStore(int64_t share) { return 16 + 4 * share; }
 
-int64_t textOf(Operation *op) {
-  auto share = [](Value value) { return llvm::divideCeil(elements(value), kThreads); };
+static int64_t textOf(Operation *op) {
   if (auto dot = dyn_cast<DotOp>(op)) {
     ArrayRef<int64_t> a = shapeOf(dot.getA().getType());
     int64_t terms = dot.getTransposeA() ? a.front() : a.back();
     int64_t tiles = llvm::divideCeil(elements(dot.getResult()), 16 * 8 * kWarps);
-    return 10 + 2 * tiles * llvm::divideCeil(terms, 16) + (share(dot.getA()) + share(dot.getB())) / 2;
+    return 10 + 2 * tiles * llvm::divideCeil(terms, 16) + (shareOf(dot.getA()) + shareOf(dot.getB())) / 2;
   }
   if (isa<LoadOp>(op))
-    return textOfLoad(share(op->getResult(0)));
+    return textOfLoad(shareOf(op->getResult(0)));
   if (auto store = dyn_cast<StoreOp>(op))
-    return textOfStore(share(store.getValue()));
+    return textOfStore(shareOf(store.getValue()));
   if (isa<ReduceOp>(op))
-    return 40 + share(op->getOperand(0));
+    return 40 + shareOf(op->getOperand(0));
   if (isa<BroadcastOp, ChunkIdOp, FirstBlockOp>(op) || op->hasTrait<OpTrait::ConstantLike>())
     return 0;
   int64_t results = 0;
   for (Value result : op->getResults())
-    results += share(result);
-  if (isHeavy(op) || isa<CumSumOp, ScanOp, ScanGradOp>(op)) // along the tokens
+    results += shareOf(result);
+  if (isa<CumSumOp>(op))
+    return 70 + results;
+  if (isa<LevelDecayOp, LevelDecayGradOp>(op))
+    return 40 + 3 * results;
+  if (isHeavy(op) || isa<ScanOp, ScanGradOp>(op)) // along the tokens
     return 10 * results;
   if (isSeries(op))
     return 32 * results;
   bool isArith = op->getDialect()->getNamespace() == arith::ArithDialect::getDialectNamespace();
   return isArith ? results : 2 * results;
-}
-
-int64_t textOf(KernelOp kernel) {
-  int64_t sum = 0;
-  kernel.walk([&](Operation *op) { sum += isa<KernelOp>(op) ? 0 : textOf(op); });
-  return sum;
 }
 
 //===----------------------------------------------------------------------===//
@@ -118,23 +115,53 @@ Type Halves::storedType(Value value) const {
 // What an assignment costs
 //===----------------------------------------------------------------------===//
 
-/// Makes what operation `n` gives available in the second kernel.
-void Halves::need(Cut &cut, Number n) {
-  const Node &node = nodes[n];
-  if (isNeeded[n] || (node.isWork && cut.second[n]))
+/// Whether light work needs nothing but the first kernel's work.
+bool Halves::isOfFirst(const Cut &cut, Number n) const {
+  return !nodes[n].needs.empty() && llvm::none_of(nodes[n].needs, [&](Number from) { return cut.second[from]; });
+}
+
+/// Marks what the second kernel needs for operation `n`, up to light work that the first could do.
+void Halves::need(const Cut &cut, Number n) {
+  if (isNeeded[n] || (nodes[n].isWork && cut.second[n]))
+    return;
+  if (nodes[n].isWork)
+    isStored.set(n);
+  else if (isOfFirst(cut, n))
+    return void(shared.insert(n));
+  isNeeded.set(n);
+  if (!nodes[n].isWork)
+    for (Number operand : nodes[n].operands)
+      need(cut, operand);
+}
+
+/// Marks light work that both do.
+void Halves::needAgain(Number n) {
+  if (isNeeded[n])
     return;
   isNeeded.set(n);
-  bool isOfFirst = !node.needs.empty() && llvm::none_of(node.needs, [&](Number from) { return cut.second[from]; });
-  int64_t parts = 0;
-  for (Number from : node.needs)
-    parts += isStored[from] ? 0 : nodes[from].bytes;
-  if (node.isWork || (isOfFirst && node.storable && node.bytes < parts)) {
-    isStored.set(n);
-    cut.stored.push_back(n);
-    return;
+  if (nodes[n].isWork)
+    return void(isStored.set(n));
+  for (Number operand : nodes[n].operands)
+    needAgain(operand);
+}
+
+/// Light work is stored in place of the work that nothing else wants, if that is larger, or else done again.
+void Halves::chooseStored() {
+  llvm::SmallVector<unsigned> wanted(nodes.size());
+  for (Number n : shared)
+    for (Number from : nodes[n].needs)
+      ++wanted[from];
+  for (Number n : shared) {
+    int64_t saved = 0;
+    for (Number from : nodes[n].needs)
+      saved += wanted[from] == 1 && !isStored[from] ? nodes[from].bytes : 0;
+    if (nodes[n].storable && nodes[n].bytes < saved) {
+      isNeeded.set(n);
+      isStored.set(n);
+    } else {
+      needAgain(n);
+    }
   }
-  for (Number operand : node.operands)
-    need(cut, operand);
 }
 
 /// Marks what the first kernel does for operation `n`.
@@ -149,7 +176,7 @@ void Halves::needFirst(Number n) {
 void Halves::evaluate(Cut &cut) {
   for (llvm::BitVector *marks : {&isNeeded, &isStored, &isInFirst})
     marks->reset();
-  cut.stored.clear();
+  shared.clear();
   cut.bytes = 0;
   for (Number n : works) {
     if (!cut.second[n])
@@ -158,15 +185,15 @@ void Halves::evaluate(Cut &cut) {
       for (Number operand : nodes[n].operands)
         need(cut, operand);
   }
+  chooseStored();
   int64_t first = 0, second = 0, both = 0;
-  for (Number n : cut.stored) {
+  for (Number n : isStored.set_bits()) {
     needFirst(n);
     constexpr int64_t kNever = int64_t(1) << 40;
     cut.bytes += nodes[n].storable ? nodes[n].bytes : kNever;
     for (Value result : nodes[n].op->getResults()) {
-      int64_t share = llvm::divideCeil(elements(result), kThreads);
-      first += textOfStore(share);
-      second += textOfLoad(share);
+      first += textOfStore(shareOf(result));
+      second += textOfLoad(shareOf(result));
     }
   }
   // A turn of eight warps is as long as 40 bytes from memory are on their way.
@@ -233,19 +260,59 @@ Halves::Cut Halves::improved(Cut cut) {
   }
 }
 
+//===----------------------------------------------------------------------===//
+// Whether it is worth it
+//===----------------------------------------------------------------------===//
+
+/// What goes next ends most, or begins least.
+int64_t Halves::numbersHeld() const {
+  llvm::BitVector left(nodes.size());
+  SmallVector<unsigned> waiting(nodes.size()); // readers that are left
+  SmallVector<int64_t> weights(nodes.size());
+  for (auto [n, node] : llvm::enumerate(nodes)) {
+    // What elementwise work makes of loads alone is as good as loaded.
+    left[n] = (node.isWork && !isSeries(node.op)) || llvm::any_of(node.operands, [&](Number from) { return left[from]; });
+    for (Value result : node.op->getResults())
+      weights[n] += left[n] ? shareOf(result) : 0;
+    for (Number operand : node.operands)
+      waiting[operand] += left[n];
+  }
+  auto growthOf = [&](Number n) {
+    int64_t growth = waiting[n] ? weights[n] : 0;
+    for (Number from : nodes[n].operands)
+      growth -= waiting[from] == 1 ? weights[from] : 0;
+    return growth;
+  };
+  int64_t held = 0, most = 0;
+  while (left.any()) {
+    std::optional<Number> next;
+    for (Number n : left.set_bits())
+      if (llvm::none_of(nodes[n].operands, [&](Number from) { return left[from]; }) && (!next || growthOf(n) < growthOf(*next)))
+        next = n;
+    held += growthOf(*next);
+    most = std::max(most, held);
+    left.reset(*next);
+    for (Number from : nodes[*next].operands)
+      --waiting[from];
+  }
+  return most;
+}
+
 bool Halves::find() {
   for (int64_t most : {text * 2 / 3, text * 3 / 4}) {
     limit = most;
-    std::array<Cut, 3> starts = {startAt(text / 2), startAt(text * 3 / 8), startAt(text * 5 / 8)};
-    llvm::sort(starts);
-    for (Cut &start : starts) {
+    best = Cut();
+    for (int64_t eighths : {3, 4, 5}) {
+      Cut start = startAt(text * eighths / 8), reached = start;
       do { // until a round gains nothing
-        best = start;
-        start = improved(best);
-      } while (start < best);
-      if (best.excess == 0)
-        return true;
+        start = reached;
+        reached = improved(start);
+      } while (reached < start);
+      if (best.second.empty() || reached < best)
+        best = reached;
     }
+    if (best.excess == 0)
+      return true;
   }
   return false;
 }

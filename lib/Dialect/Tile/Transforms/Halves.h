@@ -14,17 +14,17 @@
 
 #include "Fission.h"
 #include "llvm/ADT/BitVector.h"
+#include "llvm/ADT/SetVector.h"
 
 namespace fla::tile {
-
-/// Instructions of a thread that an operation takes, by estimate.
-int64_t textOf(mlir::Operation *op);
-/// Of all that a kernel does.
-int64_t textOf(KernelOp kernel);
 
 class Halves {
 public:
   explicit Halves(KernelOp kernel);
+  /// Instructions of a thread that the kernel takes, by estimate.
+  int64_t instructions() const { return text; }
+  /// Most numbers of tiles that a thread holds at once, in an order that holds few; loads are not counted.
+  int64_t numbersHeld() const;
   /// False if each division leaves one of them more than three quarters of the text; two thirds are sought first.
   bool find();
 
@@ -48,7 +48,6 @@ private:
   /// An assignment of work, and what it costs.
   struct Cut {
     llvm::BitVector second; ///< by number
-    llvm::SmallVector<Number> stored;
     int64_t bytes = 0;  ///< stored
     int64_t excess = 0; ///< text beyond the limit in one of them
     int64_t cost = 0;
@@ -57,7 +56,10 @@ private:
 
   void addNode(mlir::Operation &op);
   bool canMove(const Cut &cut, Number n) const;
-  void need(Cut &cut, Number n);
+  bool isOfFirst(const Cut &cut, Number n) const;
+  void need(const Cut &cut, Number n);
+  void needAgain(Number n);
+  void chooseStored();
   void needFirst(Number n);
   void evaluate(Cut &cut);
   Cut startAt(int64_t firstText);
@@ -70,7 +72,8 @@ private:
   llvm::SmallVector<Number> works;
   int64_t text = 0, limit = 0; ///< of the whole, of a half
   Cut best;
-  llvm::BitVector isNeeded, isStored, isInFirst; ///< while a cut is evaluated
+  llvm::BitVector isNeeded, isStored, isInFirst; ///< of the cut evaluated last: needed in the second or stored for it, done in the first
+  llvm::SmallSetVector<Number, 16> shared;       ///< light work that either could do
 };
 
 } // namespace fla::tile

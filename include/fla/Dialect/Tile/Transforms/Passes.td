@@ -98,11 +98,15 @@ def FissionChunks : Pass<"fla-fission-chunks", "::mlir::ModuleOp"> {
     gates) is done again where that moves less memory. The cut is one that moves little and leaves either
     part at most three quarters of the text. Parts that are still long are divided further.
 
-    Text is counted in instructions of a thread, by estimate. Kernels stay whole of at most
-    `longest`, those without such a cut, and where more would be stored than the kernel reads and writes.
+    Text is counted in instructions of a thread, by estimate. Kernels and parts stay whole of at most
+    `longest`, or, where a thread of the kernel holds more than `held` numbers of tiles at once, `longest-crowded`.
+    So do those without such a cut, and where more would be stored than the kernel reads and writes.
     Example: test/Dialect/Tile/Transforms/fission-chunks.mlir.
   }];
-  let options = [Option<"longest", "longest", "int64_t", "2000", "instructions of a kernel that stays whole">];
+  let options = [
+    Option<"longest", "longest", "int64_t", "5000", "instructions of a kernel that stays whole">,
+    Option<"longestCrowded", "longest-crowded", "int64_t", "2000", "the same of one that holds much at once">,
+    Option<"held", "held", "int64_t", "80", "numbers of tiles that a thread may hold at once">];
   let dependentDialects = ["::fla::tile::TileDialect"];
 }
 
