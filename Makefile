@@ -51,14 +51,14 @@ test: build ## lit, unit tests and pytest, at most 15 minutes
 	@$(PYTEST) -m "not long" $(TEST_FOLDERS)
 
 # check-unit tries one definition of each class in the simulator of GPUs, test-long all.
-# The tests of the wheel (scripts/tests/test_wheel.py, marked long) want one of this checkout.
+# It leaves a new docs/gpu-resources.md in build/. The tests of the wheel (scripts/tests/test_wheel.py, marked long) want one of this checkout.
 test-long: build ## everything, at most two hours
 	@$(MAKE) --no-print-directory wheel
 	@$(LLVM_BIN)/lit -sv $(BUILD)/test
 	@ninja -C $(BUILD) --quiet check-unit
 	@$(BUILD)/unittests/GPU/DefinitionsTest --all --jobs=$(JOBS)
 	@$(BUILD)/bin/fla-check lib/Models/*.mlir
-	@$(PYTHON) scripts/gpu_resources.py $(BUILD)/bin/fla-translate --check --jobs=$(JOBS)
+	@$(PYTHON) scripts/gpu_resources.py $(BUILD)/bin/fla-translate --out $(BUILD)/gpu-resources.md --jobs=$(JOBS)
 	@$(PYTEST) -m "long or not long" $(TEST_FOLDERS)
 
 benchmark: setup $(BUILD)/build.ninja ## time two operators against eager PyTorch

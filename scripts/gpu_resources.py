@@ -2,7 +2,7 @@
 """Compiles every definition of lib/Models for every GPU that is asked for, to machine code.
 
     scripts/gpu_resources.py build/bin/fla-translate                    all; writes docs/gpu-resources.md
-    scripts/gpu_resources.py build/bin/fla-translate --check            all; fails on what does not compile
+    scripts/gpu_resources.py build/bin/fla-translate --out FILE         all; writes FILE
     scripts/gpu_resources.py build/bin/fla-translate --models gla,kda --chips sm_90 --print
 
 Three programs a definition: a forward, a forward that saves with its backward, and the
@@ -111,7 +111,7 @@ def main() -> int:
     parser.add_argument("--chips", default=",".join(CHIPS))
     parser.add_argument("--models", default="", help="some of lib/Models, separated by commas")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument("--out", type=Path, default=TABLE, help="where to write the table")
     parser.add_argument("--print", action="store_true", help="print the table instead of writing it")
     args = parser.parse_args()
     chips = args.chips.split(",")
@@ -128,8 +128,8 @@ def main() -> int:
     text = HEADER + "\n".join(summary(chips, found) + [""] + lines) + "\n"
     if args.print:
         print(text)
-    elif not args.check:
-        TABLE.write_text(text, encoding="utf-8")
+    else:
+        args.out.write_text(text, encoding="utf-8")
     if not has_ptxas():
         print("ptxas is not installed: PTX was made and not checked by it")
     print(f"{sum(len(r) for r in found.values())} programs, {len(refused)} refused" + "".join(f"\n  {line}" for line in refused))

@@ -105,8 +105,8 @@ public:
 Value emitElementwise(Emitter &e, Operation *op, ValueRange operands, int64_t width);
 /// exp, log and the rest on f32 and f64 values.
 Value emitExp(Emitter &e, Value x);
-/// log(e^x + e^y) without overflow; -inf where both are -inf.
-Value emitLogAddExp(Emitter &e, Value x, Value y);
+/// log(e^x + e^y) without overflow; -inf where both are -inf. `exp`: by default emitExp.
+Value emitLogAddExp(Emitter &e, Value x, Value y, llvm::function_ref<Value(Value)> exp = nullptr);
 
 } // namespace fla::codegen
 

@@ -80,6 +80,15 @@ struct Formula {
     return finishExp(x, scale(expReduced(r), n), low, high);
   }
 
+  /// log(1 + f) + n log(2) for 1 + f in [sqrt(1/2), sqrt(2)], of f32.
+  Value logReduced(Value f, Value n) {
+    Value z = e.mulf(f, f);
+    Value y = e.mulf(horner(f, {7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+                                -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1}),
+                     e.mulf(f, z));
+    y = e.fma(z, c(-0.5), e.fma(n, c(-2.12194440e-4), y));
+    return e.fma(n, c(0.693359375), e.addf(f, y));
+  }
   Value log(Value x) {
     if (isDouble())
       return LLVM::LogOp::create(e.b, e.loc, type, x);
@@ -90,12 +99,7 @@ struct Formula {
     Value f = e.subf(fromBits(arith::SubIOp::create(e.b, e.loc, i, shl(k, 23))), c(1.0));
     Value n = arith::SIToFPOp::create(e.b, e.loc, type, k);
     n = e.select(tiny, e.subf(n, c(23.0)), n);
-    Value z = e.mulf(f, f);
-    Value y = e.mulf(horner(f, {7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
-                                -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1}),
-                     e.mulf(f, z));
-    y = e.fma(z, c(-0.5), e.fma(n, c(-2.12194440e-4), y));
-    y = e.fma(n, c(0.693359375), e.addf(f, y));
+    Value y = logReduced(f, n);
     y = where(FCmp::OEQ, x, 0.0, c(-kInf), where(FCmp::OEQ, x, kInf, x, y));
     return ifNaN(x, where(FCmp::OLT, x, 0.0, c(NAN), y));
   }
@@ -104,6 +108,14 @@ struct Formula {
     Value u = e.addf(x, c(1.0)), d = e.subf(u, c(1.0));
     Value y = e.mulf(log(u), e.divf(x, d));
     return where(FCmp::OEQ, d, 0.0, x, where(FCmp::OEQ, u, kInf, u, y));
+  }
+  /// log1p of what lies in [0, 1] (or is NaN): nothing to scale, nothing special.
+  Value log1pOfUnit(Value x) {
+    if (isDouble())
+      return log1p(x);
+    Value high = e.cmp(FCmp::OGT, x, c(0.41421356)); // beyond sqrt(2) in 1 + x: half of it
+    Value f = e.select(high, e.mulf(e.subf(x, c(1.0)), c(0.5)), x);
+    return logReduced(f, e.select(high, c(1.0), c(0.0)));
   }
   /// (u - 1) x / log(u) with u = e^x.
   Value expm1(Value x) {
@@ -175,13 +187,13 @@ Value emitFormula(Emitter &e, Operation *op, ValueRange x) {
 
 Value emitExp(Emitter &e, Value x) { return Formula{e, x.getType()}.exp(x); }
 
-Value emitLogAddExp(Emitter &e, Value x, Value y) {
+Value emitLogAddExp(Emitter &e, Value x, Value y, llvm::function_ref<Value(Value)> exp) {
   Formula f{e, x.getType()};
   // m + log(e^(x-m) + e^(y-m)); with m = -inf both are -inf, with +inf the sum is.
   Value m = e.maxf(x, y), infinite = e.cmp(FCmp::OEQ, f.abs(m), f.c(kInf));
   Value low = LLVM::MinimumOp::create(e.b, e.loc, f.type, x, y);
-  Value t = f.exp(e.subf(low, m));
-  return e.select(infinite, m, e.addf(m, f.log1p(t)));
+  Value below = e.subf(low, m), t = exp ? exp(below) : f.exp(below);
+  return e.select(infinite, m, e.addf(m, f.log1pOfUnit(t)));
 }
 
 /// True for operations that LLVM takes on vectors (some as a call for each lane).

@@ -228,13 +228,18 @@ LogicalResult Lowering::constant(arith::ConstantOp op) {
   return success();
 }
 
+/// e^x of f32 as the hardware has it.
+Value Lowering::exponential(Value x) {
+  constexpr double kLog2E = 1.4426950408889634;
+  return LLVM::Exp2Op::create(e.b, e.loc, x.getType(), e.mulf(x, e.real(x.getType(), kLog2E)));
+}
+
 /// One element of an elementwise operation. Exponentials are the hardware's.
 Value Lowering::compute(Operation *op, ValueRange x, Type) {
-  if (isa<math::ExpOp, math::Exp2Op>(op) && x[0].getType().isF32()) {
-    constexpr double kLog2E = 1.4426950408889634;
-    Value power = isa<math::ExpOp>(op) ? e.mulf(x[0], e.real(x[0].getType(), kLog2E)) : x[0];
-    return LLVM::Exp2Op::create(e.b, e.loc, power.getType(), power);
-  }
+  if (isa<math::ExpOp>(op) && x[0].getType().isF32())
+    return exponential(x[0]);
+  if (isa<math::Exp2Op>(op) && x[0].getType().isF32())
+    return LLVM::Exp2Op::create(e.b, e.loc, x[0].getType(), x[0]);
   return emitElementwise(e, op, x, 1);
 }
 

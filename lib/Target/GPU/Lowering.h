@@ -86,6 +86,7 @@ private:
   LogicalResult forLoop(scf::ForOp op);
   LogicalResult constant(arith::ConstantOp op);
   Value compute(Operation *op, ValueRange operands, Type element);
+  Value exponential(Value x);
 
   // The grid point.
   void gridPoint();

@@ -90,7 +90,7 @@ void Lowering::scan(tile::ScanOp op) {
         state = e.fma(decay[r], state, input[r]);
         break;
       case ScanKind::log:
-        state = emitLogAddExp(e, e.addf(state, decay[r]), input[r]);
+        state = emitLogAddExp(e, e.addf(state, decay[r]), input[r], [&](Value x) { return exponential(x); });
         break;
       case ScanKind::max:
         state = e.maxf(e.addf(state, decay[r]), input[r]);
@@ -125,8 +125,8 @@ void Lowering::scanGrad(tile::ScanGradOp op) {
         } else {
           Value reached = e.cmp(arith::CmpFPredicate::OGT, next[r], e.real(type, -kInf));
           Value to = e.select(reached, next[r], zero);
-          kept = e.select(reached, emitExp(e, e.subf(before, to)), zero);
-          added = e.select(reached, emitExp(e, e.subf(input[r], to)), zero);
+          kept = e.select(reached, exponential(e.subf(before, to)), zero);
+          added = e.select(reached, exponential(e.subf(input[r], to)), zero);
         }
         dDecay[r] = e.mulf(d, kept), dInput[r] = e.mulf(d, added), back = dDecay[r];
       }
