@@ -2,7 +2,8 @@
 //
 // Every definition of the library, forward, with its states saved, and reverse: what
 // the tile interpreter gets of the kernels as the CPU has them, and of those that a
-// GPU gets, with factors behind products and a kernel over chunks before the loop;
+// GPU gets, with factors behind products and a kernel over chunks before the loop, and
+// with those divided further;
 // for one sequence and for packed ones, whole, in blocks of columns, and padded.
 //
 //===----------------------------------------------------------------------===//
@@ -20,7 +21,7 @@
 
 using namespace fla;
 
-static int failures = 0, cases = 0, divided = 0;
+static int failures = 0, cases = 0, divided = 0, more = 0;
 
 static void complain(const std::string &name, const std::string &what) {
   ++failures;
@@ -130,6 +131,14 @@ static void test(mlir::ModuleOp source, Trial trial) {
   if (!want)
     return complain(trial.name, llvm::toString(want.takeError()));
   compare(trial.name, run(*parts, trial), *want);
+  mlir::PassManager finer(context());
+  FissionChunksOptions shorter;
+  shorter.longest = shorter.longestCrowded = 300;
+  finer.addPass(createFissionChunks(shorter));
+  if (failed(finer.run(*parts)))
+    return complain(trial.name, "fla-fission-chunks fails");
+  more += llvm::any_of(parts->getOps<tile::KernelOp>(), [](tile::KernelOp kernel) { return kernel.getSymName().contains("_part"); });
+  compare(trial.name + ", finer", run(*parts, trial), *want);
   mlir::PassManager pad(context());
   pad.addPass(createPadTiles());
   if (failed(pad.run(*parts)))
@@ -180,6 +189,6 @@ int main(int argc, char **argv) {
   llvm::sort(paths);
   for (const std::string &path : paths)
     testDefinition(path);
-  std::printf("%d programs, %d of them divided, %d failures\n", cases, divided, failures);
+  std::printf("%d programs, %d of them divided, %d with their kernels over chunks divided further, %d failures\n", cases, divided, more, failures);
   return failures ? 1 : 0;
 }
