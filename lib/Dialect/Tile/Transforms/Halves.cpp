@@ -220,7 +220,7 @@ bool Halves::canMove(const Cut &cut, Number n) const {
   return llvm::all_of(nodes[n].readers, [&](Number to) { return cut.second[to]; });
 }
 
-/// Work goes to the first kernel in the order that is there, up to this share of the text.
+/// Work goes to the first kernel in the order that is there, up to so much text.
 Halves::Cut Halves::startAt(int64_t firstText) {
   Cut cut;
   cut.second.resize(nodes.size());
@@ -260,6 +260,42 @@ Halves::Cut Halves::improved(Cut cut) {
   }
 }
 
+/// Of at most two thirds of the text each if there are such, else three quarters.
+bool Halves::find() {
+  for (int64_t most : {text * 2 / 3, text * 3 / 4}) {
+    limit = most;
+    best = Cut();
+    for (int64_t eighths : {3, 4, 5}) {
+      Cut start = startAt(text * eighths / 8), reached = start;
+      do { // until a round gains nothing
+        start = reached;
+        reached = improved(start);
+      } while (reached < start);
+      if (best.second.empty() || reached < best)
+        best = reached;
+    }
+    if (best.excess == 0)
+      return true;
+  }
+  return false;
+}
+
+bool Halves::isFirst(Operation *op) const { return !best.second[numbers.lookup(op)]; }
+
+SmallVector<Value> Halves::stored() {
+  evaluate(best);
+  auto isRead = [&](Operation *user) {
+    Number n = numbers.lookup(user);
+    return best.second[n] || (isNeeded[n] && !isStored[n]);
+  };
+  SmallVector<Value> values;
+  for (Number n : isStored.set_bits())
+    for (Value result : nodes[n].op->getResults())
+      if (llvm::any_of(result.getUsers(), isRead))
+        values.push_back(result);
+  return values;
+}
+
 //===----------------------------------------------------------------------===//
 // Whether it is worth it
 //===----------------------------------------------------------------------===//
@@ -296,41 +332,6 @@ int64_t Halves::numbersHeld() const {
       --waiting[from];
   }
   return most;
-}
-
-bool Halves::find() {
-  for (int64_t most : {text * 2 / 3, text * 3 / 4}) {
-    limit = most;
-    best = Cut();
-    for (int64_t eighths : {3, 4, 5}) {
-      Cut start = startAt(text * eighths / 8), reached = start;
-      do { // until a round gains nothing
-        start = reached;
-        reached = improved(start);
-      } while (reached < start);
-      if (best.second.empty() || reached < best)
-        best = reached;
-    }
-    if (best.excess == 0)
-      return true;
-  }
-  return false;
-}
-
-bool Halves::isFirst(Operation *op) const { return !best.second[numbers.lookup(op)]; }
-
-SmallVector<Value> Halves::stored() {
-  evaluate(best);
-  auto isRead = [&](Operation *user) {
-    Number n = numbers.lookup(user);
-    return best.second[n] || (isNeeded[n] && !isStored[n]);
-  };
-  SmallVector<Value> values;
-  for (Number n : isStored.set_bits())
-    for (Value result : nodes[n].op->getResults())
-      if (llvm::any_of(result.getUsers(), isRead))
-        values.push_back(result);
-  return values;
 }
 
 } // namespace fla::tile

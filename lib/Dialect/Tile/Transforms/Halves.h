@@ -40,7 +40,7 @@ private:
   using Number = unsigned; ///< of an operation of the kernel's block
   struct Node {
     mlir::Operation *op;
-    llvm::SmallVector<Number, 4> operands; ///< what it reads
+    llvm::SmallVector<Number, 4> operands;       ///< what it reads
     llvm::SmallVector<Number, 4> needs, readers; ///< work, with light work between
     bool isWork = false, storable = false;
     int64_t text = 0, bytes = 0; ///< bytes to store its results, or that it loads
@@ -48,8 +48,8 @@ private:
   /// An assignment of work, and what it costs.
   struct Cut {
     llvm::BitVector second; ///< by number
-    int64_t bytes = 0;  ///< stored
-    int64_t excess = 0; ///< text beyond the limit in one of them
+    int64_t bytes = 0;      ///< stored
+    int64_t excess = 0;     ///< text beyond the limit in one of them
     int64_t cost = 0;
     bool operator<(const Cut &other) const { return std::tie(excess, cost) < std::tie(other.excess, other.cost); }
   };
