@@ -24,6 +24,7 @@ from fla.lang.operators import _REGISTRY
 
 STREAM = 0x5EA
 TARGET = "cuda:sm_90"
+OPTIONS = {"target": TARGET, "dims": {"K": 16, "V": 16}, "dtype": "f32", "form": "chunk", "direction": "forward"}
 _FOLDER = Path(__file__).resolve().parent
 
 
@@ -189,3 +190,9 @@ def environment(monkeypatch, driver: Path, cache: Path) -> None:
     monkeypatch.setenv("FLA_HIP_DRIVER", os.fspath(driver))
     monkeypatch.setenv("FLA_CACHE_DIR", os.fspath(cache))
     monkeypatch.setenv("FLA_CACHE", "1")
+
+
+def launch(program, manifest, sizes=(2, 150, 3, 2, 0), device=0, stream=77, start=1000):
+    """Launches on addresses (from `start`) and strides that say which argument and which number they are."""
+    flat = [n for i in range(len(manifest["args"])) for n in (start + i, 10 * i + 1, 10 * i + 2, 10 * i + 3, sizes[2])]
+    _native.native().Launcher(program, flat, list(sizes), device).launch(flat[::5], sizes[4], stream)
