@@ -46,7 +46,7 @@ def test_no_two_that_live_at_once_overlap(seed):
 def test_what_kernels_leave_for_each_other_shares_memory():
     options = {"target": "cuda:sm_90", "dims": {"K": 128, "V": 128}, "dtype": "f32", "dtypes": {}, "form": "chunk", "direction": "backward",
                "states": "save", "precision": "ieee"}
-    program = Program(None, *_manifest(ask("compile", load("gla").definition(), options).manifest))
+    program = Program(None, *_manifest(ask("compile", load("kda").definition(), options).manifest))
     temporaries = program.rows("temp")
     assert all(first < last for first, last in (spec.life for spec in temporaries))  # one writes it, a later one reads it
     assert all(spec.life == (0, ALWAYS) for spec in program.args if spec.role != "temp")
