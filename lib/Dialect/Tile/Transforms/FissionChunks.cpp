@@ -112,10 +112,19 @@ void Division::run() {
     parts[i].setSymName(name + "_part" + std::to_string(i));
 }
 
-/// Whether the kernel is one block of operations that works on one chunk.
+/// Whether a kernel reads what it writes: its halves would not find what was there before.
+static bool worksInPlace(KernelOp kernel) {
+  return llvm::any_of(kernel.getBody().getArguments(), [](BlockArgument buffer) {
+    return llvm::any_of(buffer.getUsers(), [](Operation *op) { return isa<LoadOp>(op); }) &&
+           llvm::any_of(buffer.getUsers(), [](Operation *op) { return !isa<LoadOp>(op); });
+  });
+}
+
+/// Whether the kernel is one block of operations that loads, computes and stores for one chunk.
 static bool isDivisible(KernelOp kernel) {
-  return kernel.getOverChunks() && !kernel.getBody().getOps<ChunkIdOp>().empty() &&
-         llvm::none_of(kernel.getBody().front(), [](Operation &op) { return op.getNumRegions() > 0; });
+  auto fits = [](Operation &op) { return !op.getNumRegions() && (isMemoryEffectFree(&op) || isa<LoadOp, StoreOp>(op)); };
+  return kernel.getOverChunks() && !kernel.getBody().getOps<ChunkIdOp>().empty() && llvm::all_of(kernel.getBody().front(), fits) &&
+         !worksInPlace(kernel);
 }
 
 namespace {

@@ -33,3 +33,20 @@ tile.kernel @f(%q: !tile.buffer<token, 128xbf16>, %k: !tile.buffer<token, 128xbf
   tile.store %8, %o[%c] : tensor<32x128xf32>, <token, 128xbf16>
   tile.store %10, %r[%c] : tensor<32x128xf32>, <token, 128xbf16>
 }
+
+// -----
+
+// What is loaded must not have been stored by the other half: a kernel that works in place stays whole.
+// CHECK-LABEL: tile.kernel @in_place(
+// CHECK-NOT:   tile.kernel
+tile.kernel @in_place(%q: !tile.buffer<token, 128xbf16>, out %s: !tile.buffer<saved, 128x128xf32>, out %d: !tile.buffer<saved, 128x128xf32>)
+    attributes {chunk = 32 : i64, blocks = 1 : i64, over_chunks} {
+  %c = tile.chunk_id
+  %0 = tile.load %q[%c] : <token, 128xbf16> -> tensor<32x128xf32>
+  %1 = tile.load %s[%c] : <saved, 128x128xf32> -> tensor<128x128xf32>
+  %2 = tile.load %d[%c] : <saved, 128x128xf32> -> tensor<128x128xf32>
+  %3 = tile.dot %0, %0 init(%1 : tensor<128x128xf32>) {transpose_a} : tensor<32x128xf32>, tensor<32x128xf32> -> tensor<128x128xf32>
+  %4 = tile.dot %0, %0 init(%2 : tensor<128x128xf32>) {transpose_a} : tensor<32x128xf32>, tensor<32x128xf32> -> tensor<128x128xf32>
+  tile.store %3, %s[%c] : tensor<128x128xf32>, <saved, 128x128xf32>
+  tile.store %4, %d[%c] : tensor<128x128xf32>, <saved, 128x128xf32>
+}

@@ -100,7 +100,7 @@ def FissionChunks : Pass<"fla-fission-chunks", "::mlir::ModuleOp"> {
 
     Text is counted in instructions of a thread, by estimate. Kernels and parts stay whole of at most
     `longest`, or, where a thread of the kernel holds more than `held` numbers of tiles at once, `longest-crowded`.
-    So do those without such a cut, and where more would be stored than the kernel reads and writes.
+    So do those without such a cut, those that store what they load, and where more would be stored than the kernel reads and writes.
     Example: test/Dialect/Tile/Transforms/fission-chunks.mlir.
   }];
   let options = [
