@@ -189,6 +189,8 @@ int main(int argc, char **argv) {
   llvm::sort(paths);
   for (const std::string &path : paths)
     testDefinition(path);
+  if (argc < 2 && (!divided || !more))
+    complain("all definitions", "none is divided");
   std::printf("%d programs, %d of them divided, %d with their kernels over chunks divided further, %d failures\n", cases, divided, more, failures);
   return failures ? 1 : 0;
 }

@@ -25,9 +25,7 @@ __all__ = ["NOTHING", "Program", "Launch", "ask", "compile_program", "gathered",
 _TORCH = {text: dtype for dtype, text in DTYPES.items()}
 _LOCK = threading.Lock()
 _LOCKS: dict[tuple, threading.Lock] = {}  # of the compilation of each program
-
-
-ALWAYS = sys.maxsize
+ALWAYS = sys.maxsize  # longer than any kernel
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,6 @@ public:
 
 private:
   bool divide(unsigned i);
-  void storeShared(KernelOp first, ArrayRef<Shared> values);
-  void loadShared(KernelOp second, MutableArrayRef<Shared> values);
 
   std::string name; ///< of the whole
   int64_t longest;
@@ -51,7 +49,7 @@ private:
 
 static Value chunkOf(KernelOp kernel) { return *kernel.getBody().getOps<ChunkIdOp>().begin(); }
 
-void Division::storeShared(KernelOp first, ArrayRef<Shared> values) {
+static void storeShared(KernelOp first, ArrayRef<Shared> values) {
   Arguments arguments;
   arguments.addAll(first);
   OpBuilder builder(first);
@@ -64,7 +62,7 @@ void Division::storeShared(KernelOp first, ArrayRef<Shared> values) {
   arguments.give(first, first->hasAttr("roles"));
 }
 
-void Division::loadShared(KernelOp second, MutableArrayRef<Shared> values) {
+static void loadShared(KernelOp second, MutableArrayRef<Shared> values) {
   Arguments arguments;
   arguments.addAll(second);
   OpBuilder builder(second);
