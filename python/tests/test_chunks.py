@@ -12,14 +12,18 @@ from fla.lang import load
 STEMS = sorted(p.stem for p in (Path(__file__).parents[2] / "lib" / "Models").glob("*.mlir"))
 
 
-def chunks(text, direction):
-    options = {"direction": direction, "states": "save", "until": "kernelize"}
-    return set(re.findall(r"chunk = (\d+)", _native.native().phase(text, json.dumps(options))))
+def chunks(definition, target, direction):
+    """Tokens of a chunk, of each kernel."""
+    options = {"target": target, "direction": direction, "states": "save", "until": "kernelize"}
+    if target != "cpu":
+        options["dims"] = {**dict.fromkeys("KVPNMR", 64), "D": 16, **definition.sizes}
+    return set(re.findall(r" chunk = (\d+)", _native.native().phase(definition.text, json.dumps(options))))
 
 
+@pytest.mark.parametrize("target", ["cpu", "cuda:sm_90", "hip:gfx942"])
 @pytest.mark.parametrize("stem", STEMS)
-def test_directions_share_the_chunk(stem):
-    text = load(stem).definition().text
-    forward = chunks(text, "forward")
+def test_directions_share_the_chunk(stem, target):
+    definition = load(stem).definition()
+    forward = chunks(definition, target, "forward")
     assert len(forward) == 1
-    assert chunks(text, "backward") == forward
+    assert chunks(definition, target, "backward") == forward

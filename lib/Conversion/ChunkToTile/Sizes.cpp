@@ -1,39 +1,34 @@
 //===- Sizes.cpp - the sizes that kernels are built for -------------------===//
 #include "Sizes.h"
-#include "llvm/ADT/TypeSwitch.h"
+#include "fla/Dialect/Chunk/IR/Pairs.h"
 
 using namespace mlir;
 using namespace fla;
 
-/// Whether a gate differs between the elements of a row.
-static bool isVector(Value gate) { return gate && getDims(gate).size() > hasDim(gate.getType(), kTokens); }
-
 /// 64 tokens, on a CPU 32 for a forward `alone`, which reads no saved states and is
 /// faster so. Vector gates take less, since each dyadic level of a chunk is work and, on
-/// a GPU, code of its own: 16 where a solve meets them or a GPU's reverse (64 tokens of
-/// gla: 14 s in the driver's compiler, and slower than 16, docs/Rationale/cubins.md), 32
-/// where a GPU's forward has them in two operations. So do scans on a GPU, each code for
-/// whole columns of tokens, and a GPU's reverse of tokens with several rows.
+/// a GPU, code of its own: 16 where a solve meets them or, with a GPU's reverse, one
+/// operation, 32 where on a GPU two operations do. So do scans on a GPU, each code for
+/// whole columns of tokens, work for more than four matrices of pairs, and a GPU's reverse
+/// of tokens with several rows. Times: docs/Rationale/cubins.md.
 /// Fewer when a token has several rows that read the state, or when values of a token
 /// are large (an elementwise matrix state).
 static int64_t chunkByClass(chunk::ProgramOp program, bool alone, bool onGPU) {
-  int64_t rows = 1, vectorGates = 0;
+  int64_t rows = 1;
   bool solves = false, scans = false;
-  // A gate of one direction is a gate of the other, whichever operation carries
-  // it there: both must choose the same chunk, since saved states belong to chunks.
+  // Both directions must choose the same chunk, since saved states belong to chunks.
+  chunk::Pairs pairs = chunk::countPairs(program);
   program.walk([&](Operation *op) {
-    llvm::TypeSwitch<Operation *>(op)
-        .Case<chunk::ScoreOp, chunk::ApplyOp, chunk::ApplyTransposedOp, chunk::SolveOp>([&](auto pair) { vectorGates += isVector(pair.getGate()); })
-        .Case<chunk::ScanOp>([&](auto) { scans = true; });
+    scans |= isa<chunk::ScanOp>(op);
     if (auto solve = dyn_cast<chunk::SolveOp>(op)) {
       solves = true;
       rows = std::max<int64_t>(rows, solve.getRows().size());
     }
   });
   int64_t most = alone && !onGPU ? 32 : 64;
-  if (vectorGates && (solves || (onGPU && !alone)))
+  if (pairs.gated && (solves || (onGPU && !alone && pairs.gated == 1)))
     most = 16;
-  else if (onGPU && (vectorGates > 1 || scans || (rows > 1 && !alone)))
+  else if (onGPU && (pairs.gated > 1 || pairs.all > 4 || scans || (rows > 1 && !alone)))
     most = 32;
   return std::max<int64_t>(most / llvm::PowerOf2Ceil(rows), 1);
 }

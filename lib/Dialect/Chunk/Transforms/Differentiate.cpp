@@ -7,6 +7,7 @@
 // For examples see test/Dialect/Chunk/Transforms/differentiate.mlir.
 //===----------------------------------------------------------------------===//
 #include "ReverseRules.h"
+#include "fla/Dialect/Chunk/IR/Pairs.h"
 #include "fla/Dialect/Chunk/Transforms/Passes.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/StringSet.h"
@@ -99,6 +100,8 @@ void ReverseProgram::createProgram() {
                                      builder.getArrayAttr({}), /*num_tokens=*/0, forward.getNumParams(), forward.getNumCarries(),
                                      builder.getArrayAttr(results), /*reverse=*/true);
   reverse->setDiscardableAttrs(forward->getDiscardableAttrDictionary());
+  chunk::Pairs pairs = chunk::countPairs(forward);
+  reverse->setAttr(chunk::kPairsAttr, builder.getDenseI64ArrayAttr({pairs.all, pairs.gated}));
   builder.createBlock(&reverse.getBody());
   auto copy = [&](BlockArgument arg) { mapping.map(Value(arg), addArgument(arg.getType(), nameOf(arg), forward.getArgAttr(arg.getArgNumber()))); };
   llvm::for_each(forward.getTokens(), copy);

@@ -14,6 +14,8 @@
 // CHECK-LABEL: chunk.program @attend tokens(
 // CHECK-LABEL: chunk.program @attend_backward reverse tokens(%q: {{.+}}, %k: {{.+}}, %v: {{.+}}, %g: {{.+}}, %d_o: tensor<?x?xf64, #fla.dims<tokens, V>>)
 // CHECK-SAME:  carries(%d_S: tensor<?x?xf64, #fla.dims<K, V>>) saved(%S: tensor<?x?xf64, #fla.dims<K, V>>) -> (d_q, d_k, d_v, d_g, d_S)
+// The forward's operations over pairs of tokens, and those with a gate for each element: both choose the same chunk.
+// CHECK-SAME:  attributes {pairs = array<i64: 2, 0>}
 // CHECK-DAG:   %[[P:.+]] = chunk.score %q, %k gate(%g)
 // The products of P are products of its transpose and of its gradient.
 // CHECK-DAG:   %[[DP:.+]] = chunk.score %d_o, %v

@@ -32,7 +32,9 @@ def Differentiate : Pass<"fla-differentiate", "::mlir::ModuleOp"> {
   let description = [{
     Reverse mode over the operations of a chunk, one rule each. The reverse
     program visits the chunks backwards, recomputes a chunk's values from the
-    states saved at its start, and carries the gradients of the states.
+    states saved at its start, and carries the gradients of the states. It says
+    how much work for pairs of tokens its forward has (`pairs`), so that both
+    choose the same chunk.
     Example: test/Dialect/Chunk/Transforms/differentiate.mlir.
   }];
   let options = [Option<"forward", "forward", "std::string", "\"keep\"",
