@@ -26,6 +26,20 @@ bool isElementwise(Operation *op) {
          isa<BroadcastOp, TransposeOp, tensor::ExtractSliceOp, tensor::InsertSliceOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op);
 }
 
+bool isNarrow(Operation *op) {
+  auto narrow = [](BufferType buffer, Type tile) {
+    ArrayRef<int64_t> shape = shapeOf(tile);
+    if (buffer.getKind() == BufferKind::token && !shape.empty())
+      shape = shape.drop_front();
+    return llvm::any_of(llvm::zip(shape, buffer.getShape()), [](auto sizes) { return std::get<0>(sizes) < std::get<1>(sizes); });
+  };
+  if (auto load = dyn_cast<LoadOp>(op))
+    return narrow(load.getBuffer().getType(), load.getType());
+  if (auto store = dyn_cast<StoreOp>(op))
+    return narrow(store.getBuffer().getType(), store.getValue().getType());
+  return isa<FirstBlockOp>(op);
+}
+
 Type operandType(KernelOp kernel) {
   if (auto given = kernel->getAttrOfType<TypeAttr>("operands"))
     return given.getValue();

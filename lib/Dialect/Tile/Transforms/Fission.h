@@ -22,6 +22,8 @@ bool isOperand(mlir::OpOperand &use);
 bool isHeavy(mlir::Operation *op);
 /// Each element of the result is an element of the operand, or `arith` of elements.
 bool isElementwise(mlir::Operation *op);
+/// Whether it differs between blocks: a tile narrower than its buffer holds the slice of one block.
+bool isNarrow(mlir::Operation *op);
 
 /// The type in which a kernel's products take their operands: that of its first rows of tokens.
 mlir::Type operandType(KernelOp kernel);

@@ -11,6 +11,9 @@
 //     tile.store %r, %sum
 //   }
 //
+// Or, of a scan that reads nothing of the rest: it alone stays in a loop that stores what it
+// carries into each chunk, and the rest loads that.
+//
 //===----------------------------------------------------------------------===//
 #include "FissionCarries.h"
 #include "mlir/IR/IRMapping.h"
@@ -45,33 +48,90 @@ void Carries::chooseLate() {
         if (!late[j] && (feeds(i, j) || yield->getOperand(j) == loop.getRegionIterArg(i)))
           late.reset(i), changed = true;
   }
-  for (unsigned i : late.set_bits())
-    lateOps.insert(dependents[i].begin(), dependents[i].end());
-  lateOps.remove(yield);
-  for (unsigned i = 0; i < count; ++i)
-    if (!late[i])
-      tied.insert(dependents[i].begin(), dependents[i].end());
+}
+
+/// Whether no product is needed for the next value of what is carried, nothing late, and nothing that differs between blocks.
+bool Carries::isEarly(unsigned carried) {
+  SmallVector<Value> work{loop.getBody()->getTerminator()->getOperand(carried), loop.getInitArgs()[carried]};
+  DenseSet<Operation *> seen;
+  while (!work.empty()) {
+    Value value = work.pop_back_val();
+    Operation *op = value.getDefiningOp();
+    auto argument = dyn_cast<BlockArgument>(value);
+    if (argument && argument.getOwner() == loop.getBody() && argument != loop.getInductionVar() && late[argument.getArgNumber() - 1])
+      return false;
+    if (!op || !seen.insert(op).second)
+      continue;
+    if (isHeavy(op) || isNarrow(op))
+      return false;
+    llvm::append_range(work, op->getOperands());
+  }
+  return true;
+}
+
+/// All is late but for what is early on its own: from all as early on, until nothing more has to go.
+void Carries::chooseEarly() {
+  late.resize(loop.getNumRegionIterArgs());
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (unsigned i = 0; i < late.size(); ++i)
+      if (!late[i] && !isEarly(i))
+        late.set(i), changed = true;
+  }
+}
+
+/// What depends on what is carried, of either part.
+void Carries::dependOnLate() {
+  for (BlockArgument carried : loop.getRegionIterArgs()) {
+    SetVector<Operation *> dependents = dependentsOf(carried);
+    if (late[carried.getArgNumber() - 1])
+      lateOps.insert(dependents.begin(), dependents.end());
+    else
+      tied.insert(dependents.begin(), dependents.end());
+  }
+  lateOps.remove(loop.getBody()->getTerminator());
 }
 
 /// Makes a value of the loop available to what is late; false if it cannot be stored.
 bool Carries::need(Value value) {
   Operation *op = value.getDefiningOp();
   auto argument = dyn_cast<BlockArgument>(value);
-  bool isEarly = argument && argument.getOwner() == loop.getBody() && argument != loop.getInductionVar() && !late[argument.getArgNumber() - 1];
-  if (!isEarly && (!inLoop(op) || lateOps.contains(op) || value == index))
+  bool isCarried = argument && argument.getOwner() == loop.getBody() && argument != loop.getInductionVar() && !late[argument.getArgNumber() - 1];
+  if (!isCarried && (!inLoop(op) || lateOps.contains(op) || value == index))
     return true;
-  if (isEarly || tied.contains(op) || isHeavy(op)) {
+  if (isCarried || (!again && (tied.contains(op) || isHeavy(op)))) {
     stored.insert(value);
     return isa<FloatType>(getElementTypeOrSelf(value.getType()));
   }
   return llvm::all_of(op->getOperands(), [&](Value operand) { return need(operand); });
 }
 
-bool Carries::find() {
+bool Carries::findLate() {
   index = chunkIndexOf(loop);
   if (!index)
     return false;
   chooseLate();
+  dependOnLate();
+  return divides();
+}
+
+bool Carries::findEarly() {
+  index = chunkIndexOf(loop);
+  if (!index)
+    return false;
+  again = true;
+  chooseEarly();
+  dependOnLate();
+  // Of stores only those of what is carried are early.
+  auto isCarried = [&](Value value) { return llvm::is_contained(loop.getRegionIterArgs(), value); };
+  for (StoreOp store : loop.getBody()->getOps<StoreOp>())
+    if (!isCarried(store.getValue()))
+      lateOps.insert(store);
+  return divides();
+}
+
+/// Whether the parts are two, what the late one reads can be stored, and nothing after the loop needs both.
+bool Carries::divides() {
   if (late.none() || late.all())
     return false;
   DenseSet<Operation *> others;
@@ -96,7 +156,7 @@ static RankedTensorType rowType(Value value) {
 
 BufferType Carries::bufferOf(Value value) {
   RankedTensorType row = rowType(value);
-  return bufferFor(row, row.getElementType(), kernel.getBlocks());
+  return bufferFor(row, row.getElementType(), again ? 1 : kernel.getBlocks()); // what is early is alike in all blocks
 }
 
 /// Behind what computes each value.
@@ -174,8 +234,7 @@ static void eraseAll(ArrayRef<Operation *> ops) {
     op->erase();
 }
 
-KernelOp Carries::divide() {
-  std::string name = (kernel.getSymName() + "_late").str();
+KernelOp Carries::divide(StringRef name) {
   Block *body = &kernel.getBody().front();
   Type operands = operandType(kernel);
   SmallVector<Operation *> earlyOnly, lateOnly; // stores, and what has to go before them

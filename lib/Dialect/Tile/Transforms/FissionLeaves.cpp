@@ -285,10 +285,10 @@ static bool divideCarries(KernelOp &kernel) {
   if (!loop)
     return false;
   Carries carries(kernel, loop);
-  if (!isReverse(loop) || !carries.find())
+  if (!isReverse(loop) || !carries.findLate())
     return false;
   OwningOpRef<Operation *> whole = kernel->clone();
-  KernelOp late = carries.divide();
+  KernelOp late = carries.divide((kernel.getSymName() + "_late").str());
   if (divideLeaves(kernel))
     return true;
   OpBuilder(kernel).insert(*whole);

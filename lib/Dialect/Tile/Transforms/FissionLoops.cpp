@@ -14,7 +14,7 @@
 //
 // For examples see test/Dialect/Tile/Transforms/fission-loops.mlir.
 //===----------------------------------------------------------------------===//
-#include "Fission.h"
+#include "FissionCarries.h"
 #include "fla/Dialect/Tile/Transforms/Passes.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
@@ -29,25 +29,6 @@ namespace fla {
 #define GEN_PASS_DEF_FISSIONLOOPS
 #include "fla/Dialect/Tile/Transforms/Passes.h.inc"
 } // namespace fla
-
-//===----------------------------------------------------------------------===//
-// Kinds of work
-//===----------------------------------------------------------------------===//
-
-/// A tile narrower than its buffer holds the slice of one block.
-static bool isNarrow(Operation *op) {
-  auto narrow = [](BufferType buffer, Type tile) {
-    ArrayRef<int64_t> shape = shapeOf(tile);
-    if (buffer.getKind() == BufferKind::token && !shape.empty())
-      shape = shape.drop_front();
-    return llvm::any_of(llvm::zip(shape, buffer.getShape()), [](auto sizes) { return std::get<0>(sizes) < std::get<1>(sizes); });
-  };
-  if (auto load = dyn_cast<LoadOp>(op))
-    return narrow(load.getBuffer().getType(), load.getType());
-  if (auto store = dyn_cast<StoreOp>(op))
-    return narrow(store.getBuffer().getType(), store.getValue().getType());
-  return isa<FirstBlockOp>(op);
-}
 
 //===----------------------------------------------------------------------===//
 // Zeros of matrices over pairs of tokens
@@ -103,7 +84,9 @@ public:
   Cut(KernelOp kernel, scf::ForOp loop) : kernel(kernel), loop(loop) {}
   /// False if there is nothing to gain, or too much to store.
   bool find();
+  int64_t storedBytes() const;
 
+  int64_t leaves = 0; ///< heavy operations that leave the loop
   SetVector<Value> stored;
   SmallVector<StoreOp> moved; ///< stores that leave the loop
   Value index;                ///< of the chunk
@@ -122,7 +105,6 @@ private:
   void needOperands(Operation *op);
   void solve();
   bool pays();
-  int64_t storedBytes() const;
 
   KernelOp kernel;
   scf::ForOp loop;
@@ -232,7 +214,8 @@ void Cut::solve() {
 
 /// At least a quarter of the heavy work leaves the loop, and a kernel over chunks can do it.
 bool Cut::pays() {
-  int64_t leaves = 0, all = llvm::count_if(*loop.getBody(), [](Operation &op) { return isHeavy(&op); });
+  int64_t all = llvm::count_if(*loop.getBody(), [](Operation &op) { return isHeavy(&op); });
+  leaves = 0;
   for (Operation *op : work()) {
     if (index != loop.getInductionVar() && llvm::is_contained(op->getOperands(), loop.getInductionVar()))
       return false;
@@ -439,13 +422,47 @@ void Fission::run() {
 // The pass
 //===----------------------------------------------------------------------===//
 
+static void divideLoop(KernelOp kernel) {
+  scf::ForOp loop = chunkLoop(kernel);
+  if (Cut cut(kernel, loop); loop && cut.find())
+    Fission(kernel, cut).run();
+}
+
+/// Scans go round a loop of their own before the rest, in which what depends on them alone depends on no
+/// state then. The kernel stays as it is if no more heavy work leaves its loop for that, unless blocks
+/// did the scans alike, or if more is stored than it reads and writes.
+static bool divideEarly(KernelOp &kernel) {
+  scf::ForOp loop = chunkLoop(kernel);
+  if (!loop || chunkIndexOf(loop) != loop.getInductionVar())
+    return false;
+  Cut without(kernel, loop);
+  int64_t leaves = without.find() ? without.leaves : 0;
+  Carries carries(kernel, loop);
+  if (!carries.findEarly())
+    return false;
+  OwningOpRef<Operation *> whole = kernel->clone();
+  std::string name = kernel.getSymName().str();
+  kernel.setSymName(name + "_early");
+  KernelOp rest = carries.divide(name);
+  Cut cut(rest, chunkLoop(rest));
+  if (cut.find() && cut.storedBytes() <= bytesOfBuffers(rest) && (cut.leaves > leaves || rest.getBlocks() > 1)) {
+    kernel.setBlocks(1);
+    Fission(rest, cut).run();
+    return true;
+  }
+  rest->erase();
+  OpBuilder(kernel).insert(*whole);
+  kernel->erase();
+  kernel = cast<KernelOp>(whole.release());
+  return false;
+}
+
 namespace {
 struct FissionLoops : fla::impl::FissionLoopsBase<FissionLoops> {
   void runOnOperation() override {
     for (auto kernel : llvm::to_vector(getOperation().getOps<KernelOp>()))
-      if (scf::ForOp loop = chunkLoop(kernel))
-        if (Cut cut(kernel, loop); cut.find())
-          Fission(kernel, cut).run();
+      if (!divideEarly(kernel))
+        divideLoop(kernel);
     getOperation().walk([](Operation *op) { op->removeAttr(kTwinAttr); });
   }
 };

@@ -126,3 +126,42 @@ tile.kernel @cheap(%g: !tile.buffer<token, 8xf32>, %state: !tile.buffer<state, 8
     scf.yield %end : tensor<8xf32>
   }
 }
+
+// A scan of what tokens bring goes round a loop of its own before the rest and leaves what it carries into each chunk.
+// From there all chunks scan at once; the products of what was scanned leave the other loop.
+// CHECK-LABEL: tile.kernel @scanned_early(
+// CHECK-SAME:  %k: {{.+}}, %z: {{.+}}, out %last: {{.+}}, out %scanned.0: !tile.buffer<saved, 16xf32>)
+// CHECK-SAME:  roles = ["input", "initial_state", "final_state", "temp"]
+// CHECK:       scf.for %[[I:[a-z0-9]+]] = {{.+}} iter_args(%[[Z:[a-z0-9]+]] = %{{.+}}) -> (tensor<16xf32>)
+// CHECK:       tile.store %[[Z]], %scanned.0[%[[I]]]
+// CHECK:       tile.scan linear %[[Z]]
+// CHECK-NOT:   tile.dot
+// CHECK-LABEL: tile.kernel @scanned_chunks(
+// CHECK-SAME:  %k: {{.+}}, %scanned.0: {{.+}}, out %scanned_chunks.0: {{.+}}, out %scanned_chunks.1: {{.+}})
+// CHECK:       %[[C:.+]] = tile.chunk_id
+// CHECK:       %[[START:.+]] = tile.load %scanned.0[%[[C]]]
+// CHECK:       tile.scan linear %[[START]]
+// CHECK:       tile.dot {{.+}} pairs(causal) {transpose_b}
+// CHECK-LABEL: tile.kernel @scanned(
+// CHECK:       scf.for {{.+}} -> (tensor<16x16xf32>)
+// CHECK-NOT:   tile.scan
+// CHECK-NOT:   transpose_b
+tile.kernel @scanned(%k: !tile.buffer<token, 16xbf16>, %state: !tile.buffer<state, 16x16xf32>, %z: !tile.buffer<state, 16xf32>, out %o: !tile.buffer<token, 16xbf16>, out %last: !tile.buffer<state, 16xf32>)
+    attributes {chunk = 16 : i64, blocks = 1 : i64, roles = ["input", "initial_state", "initial_state", "output", "final_state"], partial = [false, false, false, false, false]} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %n = tile.num_chunks
+  %0 = tile.load %state : <state, 16x16xf32> -> tensor<16x16xf32>
+  %1 = tile.load %z : <state, 16xf32> -> tensor<16xf32>
+  %r:2 = scf.for %c = %c0 to %n step %c1 iter_args(%s = %0, %zs = %1) -> (tensor<16x16xf32>, tensor<16xf32>) {
+    %2 = tile.load %k[%c] : <token, 16xbf16> -> tensor<16x16xf32>
+    %prev, %next, %end = tile.scan linear %zs, %2, %2 : tensor<16xf32>, tensor<16x16xf32>
+    %3 = tile.dot %2, %next pairs(causal) {transpose_b} : tensor<16x16xf32>, tensor<16x16xf32> -> tensor<16x16xf32>
+    %4 = tile.dot %next, %s : tensor<16x16xf32>, tensor<16x16xf32> -> tensor<16x16xf32>
+    %5 = tile.dot %3, %2 init(%4 : tensor<16x16xf32>) pairs(causal) : tensor<16x16xf32>, tensor<16x16xf32> -> tensor<16x16xf32>
+    %6 = tile.dot %next, %2 init(%s : tensor<16x16xf32>) {transpose_a} : tensor<16x16xf32>, tensor<16x16xf32> -> tensor<16x16xf32>
+    tile.store %5, %o[%c] : tensor<16x16xf32>, <token, 16xbf16>
+    scf.yield %6, %end : tensor<16x16xf32>, tensor<16xf32>
+  }
+  tile.store %r#1, %last : tensor<16xf32>, <state, 16xf32>
+}

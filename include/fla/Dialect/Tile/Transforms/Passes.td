@@ -79,6 +79,12 @@ def FissionLoops : Pass<"fla-fission-loops", "::mlir::ModuleOp"> {
     move along. A product restricted to pairs of tokens reads all of a stored matrix
     that is zero for other pairs.
 
+    Scans of what tokens bring, and other carried values that need no product and nothing of the
+    rest, go round a loop of their own before, in a kernel `<name>_early`. It stores what is carried
+    into each chunk, from where the kernel over chunks scans again; what depends on the scans alone then
+    leaves the loop too. That is done in forward loops, if more heavy work leaves them for it or blocks
+    would all do the same scan, and if no more is stored than the kernel reads and writes.
+
     What differs between blocks of columns stays in the loop. Where all of this would
     take twice the memory of the kernel's own buffers, or in a reverse loop as much as
     they do, only matrices that are operands of products are stored. Kernels stay
