@@ -67,12 +67,34 @@ def normalized(S: State["K", "V"], z: State["K"], q: Vec["K"], k: Vec["K"], v: V
     return S, z, S.T @ q
 
 
-def test_a_state_that_blocks_hold_alike_is_marked():
-    """A block that ends stores z, which others may still have to read."""
-    options = {"target": "hip:gfx942", "dims": {"K": 128, "V": 128}, "dtype": "bf16", "form": "chunk", "direction": "forward"}
-    facts = json.loads(_native.native().compile(normalized.mlir(), json.dumps(options)).manifest)
+@recurrence
+def weighted(S: State["K", "V"], A: State["K", "M"], k: Vec["K"], m: Vec["M"], v: Vec["V"]):
+    S = S + outer(k, v)
+    A = A + outer(k, m)
+    return S, A, S.T @ k + (k @ (A @ m)) * v
+
+
+def compiled_for_gpu(op):
+    options = {"target": "hip:gfx942", "dims": {"K": 128, "V": 128, "M": 16}, "dtype": "bf16", "form": "chunk", "direction": "forward"}
+    facts = json.loads(_native.native().compile(op.mlir(), json.dumps(options)).manifest)
     assert max(kernel["blocks"] for kernel in facts["kernels"]) > 1
-    assert {a["name"]: a["alike"] for a in facts["args"] if a["role"] == "final_state"} == {"final_S": False, "final_z": True}
+    return facts
+
+
+def alike(facts):
+    return {a["name"]: a["alike"] for a in facts["args"] if a["role"] == "final_state"}
+
+
+def test_a_state_that_blocks_hold_alike_is_marked():
+    """A block that ends stores A, which others may still have to read."""
+    assert alike(compiled_for_gpu(weighted)) == {"final_S": False, "final_A": True}
+
+
+def test_what_goes_round_a_loop_of_its_own_is_not_alike():
+    """The kernel before the blocks stores z, and no other reads it."""
+    facts = compiled_for_gpu(normalized)
+    assert [kernel["blocks"] for kernel in facts["kernels"] if kernel["name"].endswith("_early")] == [1]
+    assert alike(facts) == {"final_S": False, "final_z": False}
 
 
 @pytest.mark.parametrize("indices", [None, [1]], ids=["own", "pool"])
