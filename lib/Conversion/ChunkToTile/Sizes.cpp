@@ -9,7 +9,7 @@ using namespace fla;
 /// faster so. Vector gates take less, since each dyadic level of a chunk is work and, on
 /// a GPU, code of its own: 16 where a solve meets them or, with a GPU's reverse, one
 /// operation, 32 where on a GPU two operations do. So do scans on a GPU, each code for
-/// whole columns of tokens, work for more than four matrices of pairs, and a GPU's reverse
+/// whole columns of tokens, more than four operations over pairs, and a GPU's reverse
 /// of tokens with several rows. Times: docs/Rationale/cubins.md.
 /// Fewer when a token has several rows that read the state, or when values of a token
 /// are large (an elementwise matrix state).

@@ -66,6 +66,24 @@ chunk.program @gated tokens(%q : !TK, %k : !TK, %v : !TV, %g : !TK) carries(%S :
 !P = tensor<?x?xf64, #fla.dims<tokens, past>>
 !S = tensor<?x?xf64, #fla.dims<K, V>>
 
+// Two of them: 32 in either case.
+// CHECK: tile.kernel @levels({{.*}} chunk = 32 : i64
+// SAVE:  tile.kernel @levels({{.*}} chunk = 32 : i64
+chunk.program @levels tokens(%q : !TK, %k : !TK, %v : !TV, %g : !TK, %h : !TV) carries(%S : !S) -> (o, S, S) {
+  %p = chunk.score %q, %k gate(%g) : (!TK, !TK, !TK) -> !P
+  %o = chunk.apply %p, %v gate(%h) : (!P, !TV, !TV) -> !TV
+  %w = fla.contract %k, %v : !TK, !TV -> !S
+  %n = arith.addf %S, %w : !S
+  chunk.yield tokens(%o) carries(%n) saved(%S) : !TV, !S, !S
+}
+
+// -----
+
+!TK = tensor<?x?xf64, #fla.dims<tokens, K>>
+!TV = tensor<?x?xf64, #fla.dims<tokens, V>>
+!P = tensor<?x?xf64, #fla.dims<tokens, past>>
+!S = tensor<?x?xf64, #fla.dims<K, V>>
+
 // A reverse asks what its forward had (`pairs`: how many, and with a gate for each element), not what it has.
 // CHECK: tile.kernel @told({{.*}} chunk = 16 : i64
 // SAVE:  tile.kernel @told({{.*}} chunk = 16 : i64

@@ -90,6 +90,12 @@ Value chunkIndexOf(scf::ForOp loop) {
   return index;
 }
 
+KernelOp restore(KernelOp kernel, OwningOpRef<Operation *> whole) {
+  OpBuilder(kernel).insert(*whole);
+  kernel->erase();
+  return cast<KernelOp>(whole.release());
+}
+
 //===----------------------------------------------------------------------===//
 // Arguments
 //===----------------------------------------------------------------------===//

@@ -52,6 +52,9 @@ struct Arguments {
 BufferType bufferFor(mlir::Type type, mlir::Type element, int64_t blocks = 1);
 inline BufferType bufferFor(mlir::Value value, mlir::Type element, int64_t blocks = 1) { return bufferFor(value.getType(), element, blocks); }
 
+/// Puts a kernel back as it was, in place of what became of it.
+KernelOp restore(KernelOp kernel, mlir::OwningOpRef<mlir::Operation *> whole);
+
 /// Removes operations without uses, in the loop and around it, and arguments that nothing touches any more.
 void dropUnused(KernelOp kernel, mlir::Block *loop);
 

@@ -291,10 +291,8 @@ static bool divideCarries(KernelOp &kernel) {
   KernelOp late = carries.divide((kernel.getSymName() + "_late").str());
   if (divideLeaves(kernel))
     return true;
-  OpBuilder(kernel).insert(*whole);
-  kernel->erase();
-  kernel = cast<KernelOp>(whole.release());
   late->erase();
+  kernel = restore(kernel, std::move(whole));
   return false;
 }
 

@@ -435,11 +435,11 @@ static bool divideEarly(KernelOp &kernel) {
   scf::ForOp loop = chunkLoop(kernel);
   if (!loop || chunkIndexOf(loop) != loop.getInductionVar())
     return false;
-  Cut without(kernel, loop);
-  int64_t leaves = without.find() ? without.leaves : 0;
   Carries carries(kernel, loop);
   if (!carries.findEarly())
     return false;
+  Cut without(kernel, loop);
+  int64_t leaves = without.find() ? without.leaves : 0;
   OwningOpRef<Operation *> whole = kernel->clone();
   std::string name = kernel.getSymName().str();
   kernel.setSymName(name + "_early");
@@ -451,9 +451,7 @@ static bool divideEarly(KernelOp &kernel) {
     return true;
   }
   rest->erase();
-  OpBuilder(kernel).insert(*whole);
-  kernel->erase();
-  kernel = cast<KernelOp>(whole.release());
+  kernel = restore(kernel, std::move(whole));
   return false;
 }
 

@@ -165,3 +165,28 @@ tile.kernel @scanned(%k: !tile.buffer<token, 16xbf16>, %state: !tile.buffer<stat
   }
   tile.store %r#1, %last : tensor<16xf32>, <state, 16xf32>
 }
+
+// No product needs what is scanned here: no more would leave the loop without the scan, so it stays in it.
+// CHECK-NOT:   tile.kernel @normalized_early
+// CHECK:       tile.kernel @normalized_chunks(
+// CHECK:       tile.kernel @normalized(
+// CHECK:       scf.for {{.+}} -> (tensor<16x16xf32>, tensor<16xf32>)
+// CHECK:       tile.scan
+tile.kernel @normalized(%k: !tile.buffer<token, 16xbf16>, %state: !tile.buffer<state, 16x16xf32>, %z: !tile.buffer<state, 16xf32>, out %o: !tile.buffer<token, 16xbf16>) attributes {chunk = 16 : i64, blocks = 1 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %n = tile.num_chunks
+  %0 = tile.load %state : <state, 16x16xf32> -> tensor<16x16xf32>
+  %1 = tile.load %z : <state, 16xf32> -> tensor<16xf32>
+  scf.for %c = %c0 to %n step %c1 iter_args(%s = %0, %zs = %1) -> (tensor<16x16xf32>, tensor<16xf32>) {
+    %2 = tile.load %k[%c] : <token, 16xbf16> -> tensor<16x16xf32>
+    %prev, %next, %end = tile.scan linear %zs, %2, %2 : tensor<16xf32>, tensor<16x16xf32>
+    %3 = tile.dot %2, %2 pairs(causal) {transpose_b} : tensor<16x16xf32>, tensor<16x16xf32> -> tensor<16x16xf32>
+    %4 = tile.dot %2, %s : tensor<16x16xf32>, tensor<16x16xf32> -> tensor<16x16xf32>
+    %5 = tile.dot %3, %2 init(%4 : tensor<16x16xf32>) pairs(causal) : tensor<16x16xf32>, tensor<16x16xf32> -> tensor<16x16xf32>
+    %6 = tile.dot %2, %2 init(%s : tensor<16x16xf32>) {transpose_a} : tensor<16x16xf32>, tensor<16x16xf32> -> tensor<16x16xf32>
+    %7 = arith.divf %5, %next : tensor<16x16xf32>
+    tile.store %7, %o[%c] : tensor<16x16xf32>, <token, 16xbf16>
+    scf.yield %6, %end : tensor<16x16xf32>, tensor<16xf32>
+  }
+}
